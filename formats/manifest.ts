@@ -1,0 +1,247 @@
+import { parseAllDocuments, stringify, type Document } from "yaml";
+import { SecretError } from "./errors.ts";
+
+/** A JSON object as read from a manifest. */
+export type JsonObject = Record<string, unknown>;
+
+/** One document of a manifest file. */
+export interface Manifest {
+  /** The document's value; YAML 1.1 rules, as every Kubernetes tool reads it. */
+  object: JsonObject;
+  /** "document 2" or "item 3 of the List in document 1": names the place in messages. */
+  place: string;
+  /**
+   * The scalars' own text at the same paths, before YAML 1.1 made booleans and numbers of them; `undefined` for JSON, where
+   * the type is explicit.
+   */
+  sourceText?: () => unknown;
+}
+
+const maxDepth = 100;
+const yamlOptions = {
+  version: "1.1",
+  merge: true,
+  strict: true,
+  uniqueKeys: true,
+  stringKeys: true,
+} as const;
+/** `yaml` counts each alias' expansion; a bomb stops here, while no manifest has a hundred. */
+const maxAliasCount = 100;
+
+/**
+ * Reads the manifests of a file: YAML of any number of documents, or JSON objects one after another. Lists are expanded,
+ * empty documents skipped.
+ * @throws SecretError `InvalidInput` for bytes that are not UTF-8, broken YAML or JSON, duplicate keys, or anything that is not an object
+ */
+export function readManifests(bytes: Uint8Array): Manifest[] {
+  const text = decodeUtf8(bytes);
+  return isJson(text) ? readJsonStream(text) : readYaml(text);
+}
+
+/** Whether a text starts as JSON does; the rule by which Kubernetes tools tell it from YAML. */
+export function isJson(text: string): boolean {
+  return /^\s*\{/.test(text);
+}
+
+/** Decodes UTF-8 strictly; a byte order mark is dropped. @throws SecretError `InvalidInput` */
+export function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    const hint = "save the file as UTF-8; binary values belong base64-encoded under `data`";
+    throw new SecretError("InvalidInput", "the input is not valid UTF-8", { cause, hint });
+  }
+}
+
+/**
+ * Parses the documents of a YAML text, refusing what is broken; positions are given, the text is not.
+ * @throws SecretError `InvalidInput`
+ */
+export function parseYaml(text: string): Document.Parsed[] {
+  const documents = parseAllDocuments(text, yamlOptions);
+  if (!Array.isArray(documents)) return [];
+  for (const [index, document] of documents.entries()) {
+    const error = document.errors[0];
+    if (error === undefined) continue;
+    const line = error.linePos?.[0].line;
+    const where = line === undefined ? "" : ` at line ${line}`;
+    throw new SecretError("InvalidInput", `document ${index + 1} is not valid YAML${where} (${error.code})`, {
+      hint: "mend the document; nothing was written",
+    });
+  }
+  return documents;
+}
+
+/** Writes an object as a YAML document in the style of Kubernetes tools: sorted keys, long text on one line. */
+export function toYaml(object: JsonObject): string {
+  return stringify(object, {
+    version: "1.1",
+    lineWidth: 0,
+    indentSeq: false,
+    sortMapEntries: true,
+    aliasDuplicateObjects: false,
+  });
+}
+
+/** Writes an object as Go's encoder does: two spaces, `<`, `>` and `&` escaped, a line end. */
+export function toJson(object: JsonObject): string {
+  return JSON.stringify(object, null, 2).replace(/[<>&\u2028\u2029]/g, escapeCharacter) + "\n";
+}
+
+function escapeCharacter(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
+function readYaml(text: string): Manifest[] {
+  return parseYaml(text).flatMap((document, index) => {
+    const place = `document ${index + 1}`;
+    const value = plainValue(document, place);
+    if (value === null || value === undefined) return [];
+    let source: unknown;
+    const sourceText = (): unknown => (source ??= sourceValues(text, index));
+    return expand({ object: requireObject(value, place), place, sourceText });
+  });
+}
+
+function plainValue(document: Document.Parsed, place: string): unknown {
+  try {
+    return checkDepth(document.toJS({ maxAliasCount }), place);
+  } catch (error) {
+    if (error instanceof SecretError) throw error;
+    throw new SecretError("InvalidInput", `${place} has too many or broken aliases`, { cause: error });
+  }
+}
+
+/** Under the failsafe schema every scalar is its own text. */
+function sourceValues(text: string, index: number): unknown {
+  const documents = parseAllDocuments(text, { ...yamlOptions, schema: "failsafe" });
+  return Array.isArray(documents) ? documents[index]?.toJS({ maxAliasCount }) : undefined;
+}
+
+function readJsonStream(text: string): Manifest[] {
+  return splitJson(text).flatMap((piece, index) => {
+    const place = `document ${index + 1}`;
+    return expand({ object: requireObject(checkDepth(parseJson(piece, place), place), place), place });
+  });
+}
+
+function parseJson(text: string, place: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new SecretError("InvalidInput", `${place} is not valid JSON`, {
+      cause,
+      hint: "mend the document; nothing was written",
+    });
+  }
+}
+
+/** Cuts concatenated JSON objects apart by counting braces outside strings. */
+function splitJson(text: string): string[] {
+  const pieces: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '"') at = endOfString(text, at);
+    else if (character === "{") depth += 1;
+    else if (character === "}" && --depth === 0) {
+      pieces.push(text.slice(start, at + 1));
+      start = at + 1;
+    }
+  }
+  const rest = text.slice(start).replace(/^---$/gm, "");
+  return rest.trim() === "" ? pieces : [...pieces, rest];
+}
+
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    if (text[at] === "\\") at += 1;
+    else if (text[at] === '"') return at;
+  }
+  return text.length;
+}
+
+function requireObject(value: unknown, place: string): JsonObject {
+  if (isObject(value)) return value;
+  throw new SecretError("InvalidInput", `${place} is not a Kubernetes object`, {
+    hint: "each document must be a manifest",
+  });
+}
+
+/** Whether a value is a JSON object: not null, not an array. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Lists of any kind (`List`, `SecretList`, ...) become their items; an item without a kind takes it from the list's. */
+function expand(manifest: Manifest): Manifest[] {
+  const { kind, apiVersion, items } = manifest.object;
+  if (typeof kind !== "string" || !kind.endsWith("List") || !Array.isArray(items)) return [manifest];
+  return items.flatMap((item: unknown, index) => {
+    const place = `item ${index + 1} of the ${kind} in ${manifest.place}`;
+    const itemKind = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -"List".length) };
+    const { sourceText } = manifest;
+    const object = { ...itemKind, ...requireObject(item, place) };
+    if (sourceText === undefined) return expand({ object, place });
+    return expand({ object, place, sourceText: () => childAt(childAt(sourceText(), "items"), index) });
+  });
+}
+
+function childAt(value: unknown, key: string | number): unknown {
+  return typeof value === "object" && value !== null && Object.hasOwn(value, key)
+    ? (value as Record<string | number, unknown>)[key]
+    : undefined;
+}
+
+function checkDepth(value: unknown, place: string, depth = 0): unknown {
+  if (depth > maxDepth)
+    throw new SecretError("InvalidInput", `${place} is nested deeper than ${maxDepth} levels`);
+  if (typeof value === "object" && value !== null) {
+    for (const child of Object.values(value)) checkDepth(child, place, depth + 1);
+  }
+  return value;
+}
+
+/**
+ * A string field as the user wrote it. An unquoted `5432` is the text `5432`; where YAML 1.1 would change the text (`yes` to
+ * true, `0123` to 83), the value is refused, since the other tools would seal something else than what is seen.
+ * @param path keys from the document's root
+ * @returns `undefined` where the field is absent; the empty string where it is null
+ * @throws SecretError `InvalidSecret`
+ */
+export function stringField(manifest: Manifest, path: readonly string[]): string | undefined {
+  const value = path.reduce<unknown>(childAt, manifest.object);
+  if (value === undefined || typeof value === "string") return value;
+  if (value === null) return "";
+  const source =
+    manifest.sourceText === undefined ? undefined : path.reduce<unknown>(childAt, manifest.sourceText());
+  if (typeof source === "string" && isScalar(value) && String(value) === source) return source;
+  throw new SecretError("InvalidSecret", `${path.join(".")} in ${manifest.place} is not a string`, {
+    hint: "quote the value: unquoted, YAML reads it as a boolean, a number or a date",
+  });
+}
+
+function isScalar(value: unknown): value is string | number | boolean {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+}
+
+/**
+ * A map of strings, each value by the rule of {@link stringField}.
+ * @returns `undefined` where the field is absent or null
+ * @throws SecretError `InvalidSecret`
+ */
+export function stringMapField(
+  manifest: Manifest,
+  path: readonly string[],
+): Record<string, string> | undefined {
+  const value = path.reduce<unknown>(childAt, manifest.object);
+  if (value === undefined || value === null) return undefined;
+  if (!isObject(value)) {
+    throw new SecretError("InvalidSecret", `${path.join(".")} in ${manifest.place} is not a map`);
+  }
+  const entries = Object.keys(value).map(
+    (key) => [key, stringField(manifest, [...path, key]) ?? ""] as const,
+  );
+  return Object.fromEntries(entries);
+}
