@@ -22,6 +22,8 @@ export const codes = {
   ImmutableSecret: { retry: "never", exit: 6 },
   Rejected: { retry: "never", exit: 6 },
   Conflict: { retry: "backoff", exit: 6 },
+  NotFound: { retry: "backoff", exit: 6 },
+  Expired: { retry: "backoff", exit: 6 },
   Forbidden: { retry: "backoff", exit: 6 },
   Throttled: { retry: "backoff", exit: 6 },
   RemoteUnavailable: { retry: "backoff", exit: 6 },
