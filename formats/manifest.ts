@@ -1,4 +1,4 @@
-import { parseAllDocuments, stringify, type Document } from "yaml";
+import { parseAllDocuments, stringify, type Document, type Tags } from "yaml";
 import { SecretError } from "./errors.ts";
 
 /** A JSON object as read from a manifest. */
@@ -20,11 +20,17 @@ export interface Manifest {
 const maxDepth = 100;
 const yamlOptions = {
   version: "1.1",
+  customTags: (tags: Tags) => tags.filter((tag) => !isForeignTag(tag)),
   merge: true,
   strict: true,
   uniqueKeys: true,
   stringKeys: true,
 } as const;
+/** What YAML 1.1 has and Kubernetes' reader has not: dates and base-60 numbers are text to it, a set is a map. */
+function isForeignTag(tag: Tags[number]): boolean {
+  if (typeof tag !== "object") return false;
+  return tag.format === "TIME" || /:(timestamp|set|omap|pairs)$/.test(tag.tag);
+}
 /** `yaml` counts each alias' expansion; a bomb stops here, while no manifest has a hundred. */
 const maxAliasCount = 100;
 
@@ -66,10 +72,16 @@ export function parseYaml(text: string): Document.Parsed[] {
     const line = error.linePos?.[0].line;
     const where = line === undefined ? "" : ` at line ${line}`;
     throw new SecretError("InvalidInput", `document ${index + 1} is not valid YAML${where} (${error.code})`, {
-      hint: "mend the document; nothing was written",
+      hint: mendHint(text),
     });
   }
   return documents;
+}
+
+function mendHint(text: string): string {
+  return text.includes("{{")
+    ? "render the template first (`helm template`), then seal its output"
+    : "mend the document; nothing was written";
 }
 
 /** Writes an object as a YAML document in the style of Kubernetes tools: sorted keys, long text on one line. */
@@ -93,12 +105,14 @@ function escapeCharacter(character: string): string {
 }
 
 function readYaml(text: string): Manifest[] {
+  let sources: Document.Parsed[] | undefined;
   return parseYaml(text).flatMap((document, index) => {
     const place = `document ${index + 1}`;
     const value = plainValue(document, place);
     if (value === null || value === undefined) return [];
     let source: unknown;
-    const sourceText = (): unknown => (source ??= sourceValues(text, index));
+    const sourceText = (): unknown =>
+      (source ??= (sources ??= sourceDocuments(text))[index]?.toJS({ maxAliasCount }));
     return expand({ object: requireObject(value, place), place, sourceText });
   });
 }
@@ -113,13 +127,12 @@ function plainValue(document: Document.Parsed, place: string): unknown {
 }
 
 /** Under the failsafe schema every scalar is its own text. */
-function sourceValues(text: string, index: number): unknown {
-  const documents = parseAllDocuments(text, { ...yamlOptions, schema: "failsafe" });
-  return Array.isArray(documents) ? documents[index]?.toJS({ maxAliasCount }) : undefined;
+function sourceDocuments(text: string): Document.Parsed[] {
+  return parseAllDocuments(text, { ...yamlOptions, schema: "failsafe" });
 }
 
 function readJsonStream(text: string): Manifest[] {
-  return splitJson(text).flatMap((piece, index) => {
+  return splitJson(text.replace(/^---\r?$/gm, "")).flatMap((piece, index) => {
     const place = `document ${index + 1}`;
     return expand({ object: requireObject(checkDepth(parseJson(piece, place), place), place), place });
   });
@@ -129,29 +142,43 @@ function parseJson(text: string, place: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new SecretError("InvalidInput", `${place} is not valid JSON`, {
-      cause,
-      hint: "mend the document; nothing was written",
-    });
+    throw new SecretError("InvalidInput", `${place} is not valid JSON`, { cause, hint: mendHint(text) });
   }
 }
 
-/** Cuts concatenated JSON objects apart by counting braces outside strings. */
+/**
+ * Cuts concatenated JSON objects apart by counting braces outside strings. A repeated key is refused, as in YAML: `JSON.parse`
+ * would drop the first value.
+ */
 function splitJson(text: string): string[] {
   const pieces: string[] = [];
-  let depth = 0;
+  const open: Set<string>[] = [];
+  const colon = /\s*:/y;
   let start = 0;
   for (let at = 0; at < text.length; at += 1) {
     const character = text[at];
-    if (character === '"') at = endOfString(text, at);
-    else if (character === "{") depth += 1;
-    else if (character === "}" && --depth === 0) {
+    if (character === '"') {
+      const end = endOfString(text, at);
+      colon.lastIndex = end + 1;
+      if (colon.test(text)) addKey(open.at(-1), text.slice(at, end), `document ${pieces.length + 1}`);
+      at = end;
+    } else if (character === "{") open.push(new Set());
+    else if (character === "}" && open.pop() !== undefined && open.length === 0) {
       pieces.push(text.slice(start, at + 1));
       start = at + 1;
     }
   }
-  const rest = text.slice(start).replace(/^---$/gm, "");
+  const rest = text.slice(start);
   return rest.trim() === "" ? pieces : [...pieces, rest];
+}
+
+function addKey(keys: Set<string> | undefined, key: string, place: string): void {
+  if (keys?.has(key) === true) {
+    throw new SecretError("InvalidInput", `${place} is not valid JSON (DUPLICATE_KEY)`, {
+      hint: "keep one of the two values",
+    });
+  }
+  keys?.add(key);
 }
 
 function endOfString(text: string, start: number): number {
@@ -219,6 +246,19 @@ export function stringField(manifest: Manifest, path: readonly string[]): string
   if (typeof source === "string" && isScalar(value) && String(value) === source) return source;
   throw new SecretError("InvalidSecret", `${path.join(".")} in ${manifest.place} is not a string`, {
     hint: "quote the value: unquoted, YAML reads it as a boolean, a number or a date",
+  });
+}
+
+/**
+ * A boolean field.
+ * @returns `undefined` where the field is absent or null
+ * @throws SecretError `InvalidSecret`
+ */
+export function booleanField(manifest: Manifest, path: readonly string[]): boolean | undefined {
+  const value = path.reduce<unknown>(childAt, manifest.object) ?? undefined;
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new SecretError("InvalidSecret", `${path.join(".")} in ${manifest.place} is not true or false`, {
+    hint: "write true or false, without quotes",
   });
 }
 

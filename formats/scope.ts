@@ -15,13 +15,18 @@ const scopeAnnotations = {
   "cluster-wide": `${annotationPrefix}cluster-wide`,
 } as const;
 
+/** Anything that carries annotations. */
+export interface Annotated {
+  annotations?: Record<string, string> | undefined;
+}
+
 /** Whether an annotation of the Sealed Secrets family is set; only the exact text `true` counts. */
-export function isAnnotated(metadata: Metadata, name: string): boolean {
+export function isAnnotated(metadata: Annotated, name: string): boolean {
   return metadata.annotations?.[`${annotationPrefix}${name}`] === "true";
 }
 
 /** The scope that an object's own annotations declare; cluster-wide wins where both are set. */
-export function scopeOf(metadata: Metadata): Scope {
+export function scopeOf(metadata: Annotated): Scope {
   if (isAnnotated(metadata, "cluster-wide")) return "cluster-wide";
   return isAnnotated(metadata, "namespace-wide") ? "namespace-wide" : "strict";
 }

@@ -40,24 +40,21 @@ export async function seal(secret: Secret, { certificate, previous }: SealOption
   const template = templateOf(secret);
   const { name, namespace } = secret.metadata;
   const scopeAnnotations = withScope(undefined, scopeOf(secret.metadata));
-  const sealed: SealedSecret = {
-    metadata: {
-      ...(name === undefined ? {} : { name }),
-      ...(namespace === undefined ? {} : { namespace }),
-      ...(Object.keys(scopeAnnotations).length === 0 ? {} : { annotations: scopeAnnotations }),
-    },
-    template,
-    encryptedData: {},
+  const metadata: Metadata = {
+    ...(name === undefined ? {} : { name }),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(Object.keys(scopeAnnotations).length === 0 ? {} : { annotations: scopeAnnotations }),
   };
-  const target = targetOf(sealed.metadata);
+  const target = targetOf(metadata);
   const kept =
     previous === undefined
       ? new Map<string, string>()
       : await unchangedItems(secret, { target, certificate, previous });
+  const items = new Map<string, string>();
   for (const [entry, value] of secret.entries) {
-    sealed.encryptedData[entry] = kept.get(entry) ?? (await sealItem(value, target, certificate));
+    items.set(entry, kept.get(entry) ?? (await sealItem(value, target, certificate)));
   }
-  return sealed;
+  return { metadata, template, encryptedData: Object.fromEntries(items) };
 }
 
 /**
@@ -128,13 +125,13 @@ export async function reseal(
   const target = targetOf(sealed.metadata);
   const opened = await openItems(sealed.encryptedData, target, keys);
   opened.requireAll();
-  const encryptedData: Record<string, string> = {};
+  const items = new Map<string, string>();
   for (const [entry, value] of opened.entries) {
     const current =
       options.keepCurrent === true && opened.openedBy.get(entry) === options.certificate.fingerprint;
     const kept = current ? sealed.encryptedData[entry] : undefined;
-    encryptedData[entry] = kept ?? (await sealItem(value, target, options.certificate));
+    items.set(entry, kept ?? (await sealItem(value, target, options.certificate)));
     value.fill(0);
   }
-  return { ...sealed, encryptedData };
+  return { ...sealed, encryptedData: Object.fromEntries(items) };
 }

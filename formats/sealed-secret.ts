@@ -1,5 +1,5 @@
 import { SecretError } from "./errors.ts";
-import { isObject, type JsonObject, type Manifest } from "./manifest.ts";
+import { booleanField, isObject, stringField, type JsonObject, type Manifest } from "./manifest.ts";
 import { parseMetadata, type Metadata } from "./secret.ts";
 
 /** API group, version and kind of a SealedSecret. */
@@ -26,7 +26,8 @@ export interface SealedSecret {
 
 /**
  * Reads a SealedSecret. An item that is not text becomes the empty string, as upstream reads it, and then opens under no key.
- * @throws SecretError `InvalidSealedSecret` for another kind or a missing spec
+ * @throws SecretError `InvalidSealedSecret` for another kind, a missing spec, or what should be a map and is not;
+ * `InvalidSecret` for other fields of a wrong type
  */
 export function parseSealedSecret(manifest: Manifest): SealedSecret {
   const { apiVersion, kind, spec } = manifest.object;
@@ -40,25 +41,37 @@ export function parseSealedSecret(manifest: Manifest): SealedSecret {
       },
     );
   }
-  const items = isObject(spec["encryptedData"]) ? Object.entries(spec["encryptedData"]) : [];
+  const items = Object.entries(optionalMap(spec, "encryptedData", manifest.place) ?? {});
+  const blob = stringField(manifest, ["spec", "data"]) ?? "";
   return {
     metadata: parseMetadata(manifest, ["metadata"]),
-    template: parseTemplate(manifest, spec["template"]),
+    template: parseTemplate(manifest, optionalMap(spec, "template", manifest.place)),
     encryptedData: Object.fromEntries(
       items.map(([name, value]) => [name, typeof value === "string" ? value : ""]),
     ),
-    ...(typeof spec["data"] === "string" && spec["data"] !== "" ? { blob: spec["data"] } : {}),
+    ...(blob === "" ? {} : { blob }),
   };
 }
 
-function parseTemplate(manifest: Manifest, template: unknown): SecretTemplate {
-  if (!isObject(template)) return { metadata: {} };
-  const { type, immutable, data } = template;
+function optionalMap(parent: JsonObject, field: string, place: string): JsonObject | undefined {
+  const value = parent[field] ?? undefined;
+  if (value === undefined || isObject(value)) return value;
+  throw new SecretError("InvalidSealedSecret", `${field} in ${place} is not a map`, {
+    hint: "give SealedSecrets, as `sealwright seal` writes them",
+  });
+}
+
+function parseTemplate(manifest: Manifest, template: JsonObject | undefined): SecretTemplate {
+  if (template === undefined) return { metadata: {} };
+  const path = ["spec", "template"];
+  const type = stringField(manifest, [...path, "type"]) ?? "";
+  const immutable = booleanField(manifest, [...path, "immutable"]);
+  const data = optionalMap(template, "data", manifest.place);
   return {
-    metadata: parseMetadata(manifest, ["spec", "template", "metadata"]),
-    ...(typeof type === "string" && type !== "" ? { type } : {}),
-    ...(typeof immutable === "boolean" ? { immutable } : {}),
-    ...(isObject(data) ? { data } : {}),
+    metadata: parseMetadata(manifest, [...path, "metadata"]),
+    ...(type === "" ? {} : { type }),
+    ...(immutable === undefined ? {} : { immutable }),
+    ...(data === undefined ? {} : { data }),
   };
 }
 

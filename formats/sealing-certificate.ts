@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { X509Certificate, type KeyObject } from "node:crypto";
 import { SecretError } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { importWrappingKey, type WrappingKey } from "./hybrid.ts";
@@ -32,8 +32,7 @@ export async function parseCertificate(pem: string): Promise<SealingCertificate>
       hint: "expected a PEM certificate, as `sealwright cert` prints it",
     });
   }
-  const certificate = readCertificate(block);
-  const { publicKey } = certificate;
+  const { certificate, publicKey } = readCertificate(block);
   if (publicKey.asymmetricKeyType !== "rsa") {
     throw new SecretError(
       "InvalidCertificate",
@@ -53,9 +52,10 @@ export async function parseCertificate(pem: string): Promise<SealingCertificate>
   };
 }
 
-function readCertificate(block: string): X509Certificate {
+function readCertificate(block: string): { certificate: X509Certificate; publicKey: KeyObject } {
   try {
-    return new X509Certificate(block);
+    const certificate = new X509Certificate(block);
+    return { certificate, publicKey: certificate.publicKey };
   } catch (cause) {
     throw new SecretError("InvalidCertificate", "the certificate cannot be read", {
       cause,

@@ -51,7 +51,8 @@ function readPrivateKey(pem: string): KeyObject {
  */
 export async function readKeyFile(bytes: Uint8Array): Promise<SealingKey[]> {
   const text = Buffer.from(bytes).toString("utf8");
-  const pems = /^\s*-----BEGIN/m.test(text) && !/^\s*[{a-zA-Z]/.test(text) ? [text] : keySecrets(bytes);
+  // In a manifest a PEM text is indented; before the first block of a PEM file anything may stand.
+  const pems = /^-----BEGIN /m.test(text) ? [text] : keySecrets(bytes);
   const blocks = pems.flatMap((pem) => pem.match(keyBlocks) ?? []);
   if (blocks.length === 0) {
     throw new SecretError("InvalidKey", "the file holds no private key", {

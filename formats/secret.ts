@@ -1,6 +1,13 @@
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import { SecretError } from "./errors.ts";
-import { isObject, stringField, stringMapField, type JsonObject, type Manifest } from "./manifest.ts";
+import {
+  booleanField,
+  isObject,
+  stringField,
+  stringMapField,
+  type JsonObject,
+  type Manifest,
+} from "./manifest.ts";
 
 /** The parts of a Kubernetes ObjectMeta that Sealwright reads; every other field is carried along untouched. */
 export interface Metadata extends JsonObject {
@@ -27,7 +34,7 @@ const entryName = /^[-._a-zA-Z0-9]{1,253}$/;
  * @throws SecretError `InvalidSecret` for another kind, wrong types, base64 that does not decode, or entry names Kubernetes refuses
  */
 export function parseSecret(manifest: Manifest): Secret {
-  const { kind, apiVersion, immutable } = manifest.object;
+  const { kind, apiVersion } = manifest.object;
   if (kind !== "Secret" || (apiVersion !== undefined && apiVersion !== "v1")) {
     const found = typeof kind === "string" ? `a ${kind}` : "an object without kind";
     throw new SecretError("InvalidSecret", `${manifest.place} is ${found}, not a v1 Secret`, {
@@ -35,10 +42,11 @@ export function parseSecret(manifest: Manifest): Secret {
     });
   }
   const type = stringField(manifest, ["type"]);
+  const immutable = booleanField(manifest, ["immutable"]);
   return {
     metadata: parseMetadata(manifest, ["metadata"]),
     ...(type === undefined ? {} : { type }),
-    ...(typeof immutable === "boolean" ? { immutable } : {}),
+    ...(immutable === undefined ? {} : { immutable }),
     entries: parseEntries(manifest),
   };
 }
@@ -75,6 +83,11 @@ function parseEntries(manifest: Manifest): Map<string, Uint8Array> {
     entries.set(name, value);
   }
   for (const [name, text] of Object.entries(stringMapField(manifest, ["stringData"]) ?? {})) {
+    if (!text.isWellFormed()) {
+      throw new SecretError("InvalidSecret", `stringData.${name} in ${manifest.place} is not valid Unicode`, {
+        hint: "it holds half of a surrogate pair; move the value to `data`, base64-encoded",
+      });
+    }
     entries.set(name, Buffer.from(text, "utf8"));
   }
   for (const name of entries.keys()) requireEntryName(name, manifest.place);

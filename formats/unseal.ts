@@ -5,7 +5,7 @@ import { readManifests } from "./manifest.ts";
 import { encryptionLabel, scopes, targetOf, type Target } from "./scope.ts";
 import type { SealedSecret } from "./sealed-secret.ts";
 import type { SealingKey } from "./sealing-key.ts";
-import { parseSecret, type Secret } from "./secret.ts";
+import { parseSecret, type Metadata, type Secret } from "./secret.ts";
 
 /** What opening a set of items gave. */
 export interface OpenedItems {
@@ -110,14 +110,12 @@ export async function unseal(
   keys: readonly SealingKey[],
   options: { acceptBlob?: boolean } = {},
 ): Promise<Unsealed> {
-  const { name, namespace } = sealed.metadata;
-  const own = { ...(name === undefined ? {} : { name }), ...(namespace === undefined ? {} : { namespace }) };
-  if (sealed.blob !== undefined) return unsealBlob(sealed, keys, { ...options, own });
+  if (sealed.blob !== undefined) return unsealBlob(sealed, keys, options);
   const opened = await openItems(sealed.encryptedData, targetOf(sealed.metadata), keys);
   opened.requireAll();
   const { metadata, type, immutable } = sealed.template;
   const secret: Secret = {
-    metadata: { ...metadata, ...own },
+    metadata: underOwnName(sealed, metadata),
     ...(type === undefined ? {} : { type }),
     ...(immutable === undefined ? {} : { immutable }),
     entries: opened.entries,
@@ -125,10 +123,20 @@ export async function unseal(
   return { secret, openedBy: new Set(opened.openedBy.values()) };
 }
 
+/** The metadata with the SealedSecret's name and namespace, absent ones included: a template must not choose them. */
+function underOwnName(sealed: SealedSecret, { name: _, namespace: __, ...metadata }: Metadata): Metadata {
+  const { name, namespace } = sealed.metadata;
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...metadata,
+  };
+}
+
 async function unsealBlob(
   sealed: SealedSecret,
   keys: readonly SealingKey[],
-  options: { acceptBlob?: boolean; own: { name?: string; namespace?: string } },
+  options: { acceptBlob?: boolean },
 ): Promise<Unsealed> {
   const hint = "seal the Secret again: its items then stand under spec.encryptedData";
   if (Object.keys(sealed.encryptedData).length > 0) {
@@ -148,7 +156,7 @@ async function unsealBlob(
     object: { apiVersion: "v1", kind: "Secret", ...manifest.object },
   });
   return {
-    secret: { ...inner, metadata: { ...inner.metadata, ...options.own } },
+    secret: { ...inner, metadata: underOwnName(sealed, inner.metadata) },
     openedBy: new Set(opened.openedBy.values()),
   };
 }

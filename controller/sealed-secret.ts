@@ -1,0 +1,194 @@
+import { createHmac, randomBytes } from "node:crypto";
+import { asSecretError, SecretError } from "../formats/errors.ts";
+import { parseSealedSecret, sealedSecretKind, type SealedSecret } from "../formats/sealed-secret.ts";
+import { sealedScope, unseal } from "../formats/unseal.ts";
+import type { Secret } from "../formats/secret.ts";
+import { applyPlan, planSecret, type Owner, type Plan } from "./apply.ts";
+import type { Drift } from "./drift.ts";
+import { keyOf, secrets, type Kube, type KubeObject, type Resource } from "./kube-api.ts";
+import type { SealingKeys } from "./sealing-keys.ts";
+import { isSynced, report, type Outcome, type Reporter } from "./status.ts";
+
+/** `bitnami.com/v1alpha1` SealedSecret as the API serves it. */
+export const sealedSecrets: Resource = {
+  group: "bitnami.com",
+  version: "v1alpha1",
+  plural: "sealedsecrets",
+  kind: sealedSecretKind.kind,
+  namespaced: true,
+};
+
+/** What the reconciler remembers of an object between passes; never plaintext. */
+interface Remembered {
+  /** Keyed digest of all that the Secret is made from. */
+  source: string;
+  /** Resource version of the Secret when it was last seen right. */
+  secretVersion: string | undefined;
+  /** Fingerprints of the keys that opened it. */
+  openedBy: ReadonlySet<string>;
+}
+
+/** What a {@link SealedSecretReconciler} works with. */
+export interface SealedSecretContext {
+  kube: Kube;
+  keys: SealingKeys;
+  reporter: Reporter;
+  /** The cached object; `undefined` once it is deleted. */
+  find: (key: string) => KubeObject | undefined;
+  /** Told of each live Secret that a pass has looked at, so that its next change is noticed. */
+  onLive: (live: KubeObject) => void;
+  /** `--accept-deprecated-v1-data` */
+  acceptBlob: boolean;
+}
+
+/** Keeps the Secret of each SealedSecret as the SealedSecret says. */
+export class SealedSecretReconciler {
+  readonly #context: SealedSecretContext;
+  readonly #remembered = new Map<string, Remembered>();
+  /** Objects that no key opened. */
+  readonly #unopened = new Set<string>();
+  /** A digest under a key of this process alone: equal sources are told, values are not guessable from it. */
+  readonly #digestKey = randomBytes(32);
+
+  constructor(context: SealedSecretContext) {
+    this.#context = context;
+  }
+
+  /**
+   * One pass over one object, from its present state alone.
+   * @throws SecretError for the queue, whose retry policy decides when the next pass comes
+   */
+  async reconcile(key: string): Promise<void> {
+    const object = this.#context.find(key);
+    if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
+      this.#remembered.delete(key);
+      this.#unopened.delete(key);
+      return;
+    }
+    const outcome = await this.#pass(object).catch((thrown: unknown): Outcome => {
+      return { result: "failed", error: asSecretError(thrown) };
+    });
+    this.#note(key, outcome);
+    await report(object, outcome, this.#context.reporter);
+    if (outcome.result === "failed") throw outcome.error;
+  }
+
+  /** Whether a version of an object's Secret is one that the last pass left or found right. */
+  isRight(key: string, secretVersion: string | undefined): boolean {
+    return secretVersion !== undefined && this.#remembered.get(key)?.secretVersion === secretVersion;
+  }
+
+  /** The keys of the objects that no sealing key opened so far: a new one may. */
+  unopened(): string[] {
+    return [...this.#unopened];
+  }
+
+  /** Forgets what the objects opened by these keys were; each is then opened again. @returns their keys */
+  forgetOpenedBy(fingerprints: readonly string[]): string[] {
+    const affected = [...this.#remembered].filter(([, { openedBy }]) =>
+      fingerprints.some((print) => openedBy.has(print)),
+    );
+    for (const [key] of affected) this.#remembered.delete(key);
+    return affected.map(([key]) => key);
+  }
+
+  #note(key: string, outcome: Outcome): void {
+    if (outcome.result === "failed" && outcome.error.code === "CannotUnseal") this.#unopened.add(key);
+    else this.#unopened.delete(key);
+  }
+
+  async #pass(object: KubeObject): Promise<Outcome> {
+    const { kube } = this.#context;
+    const key = keyOf(object.metadata);
+    const before = this.#remembered.get(key);
+    const source = this.#sourceOf(object);
+    const live = await kube.get(secrets, object.metadata);
+    if (live !== undefined) this.#context.onLive(live);
+    if (before?.source === source && live?.metadata.resourceVersion === before.secretVersion)
+      return { result: "unchanged" };
+
+    const { secret, openedBy } = await this.#open(object, before);
+    const plan = planSecret(secret, ownerOf(object), live);
+    const drift = driftOf(plan, {
+      wasRight: before === undefined ? isSynced(object) : before.source === source,
+    });
+    const written = await applyPlan(kube, plan).catch((thrown: unknown) => {
+      throw explained(thrown);
+    });
+    for (const value of secret.entries.values()) value.fill(0);
+    this.#remembered.set(key, { source, secretVersion: written ?? live?.metadata.resourceVersion, openedBy });
+    return {
+      result: plan.action === "keep" ? "unchanged" : plan.action === "create" ? "created" : "updated",
+      drift,
+    };
+  }
+
+  async #open(
+    object: KubeObject,
+    before: Remembered | undefined,
+  ): Promise<{ secret: Secret; openedBy: Set<string> }> {
+    const sealed = parseSealedSecret({
+      object: object,
+      place: `SealedSecret ${keyOf(object.metadata)}`,
+    });
+    requireNoTemplates(sealed);
+    const keys = this.#context.keys.ordered(before?.openedBy);
+    try {
+      return await unseal(sealed, keys, { acceptBlob: this.#context.acceptBlob });
+    } catch (thrown) {
+      const error = asSecretError(thrown);
+      if (error.code !== "CannotUnseal") throw error;
+      const scope = await sealedScope(sealed, keys);
+      if (scope === undefined) throw error;
+      throw new SecretError("CannotUnseal", error.message, {
+        cause: error,
+        hint: `sealed with scope ${scope}, which the annotations of this object do not say; seal again, or correct the annotation`,
+      });
+    }
+  }
+
+  #sourceOf({ metadata, spec }: KubeObject): string {
+    const { uid, name, namespace, annotations } = metadata;
+    return createHmac("sha256", this.#digestKey)
+      .update(JSON.stringify([uid, namespace, name, annotations, spec]))
+      .digest("base64");
+  }
+}
+
+function ownerOf({ metadata }: KubeObject): Owner {
+  return { ...sealedSecretKind, name: metadata.name, uid: metadata.uid ?? "" };
+}
+
+/** A difference is drift where the Secret had been right for this very source; else it is news. */
+function driftOf(plan: Plan, { wasRight }: { wasRight: boolean }): Drift | undefined {
+  if (!wasRight || plan.action === "keep") return undefined;
+  if (plan.action === "update") return plan.drift;
+  return {
+    added: [],
+    changed: [],
+    removed: Object.keys(plan.object["data"] ?? {}),
+    metadata: [],
+    manager: undefined,
+  };
+}
+
+function requireNoTemplates({ template, metadata }: SealedSecret): void {
+  if (template.data === undefined || Object.keys(template.data).length === 0) return;
+  throw new SecretError(
+    "TemplateUnsupported",
+    `SealedSecret ${metadata.namespace ?? ""}/${metadata.name ?? ""} uses spec.template.data`,
+    {
+      hint: "this version does not render templates yet; seal the finished values instead",
+    },
+  );
+}
+
+/** The words that people search for, over the API server's refusal. */
+function explained(thrown: unknown): unknown {
+  const error = asSecretError(thrown);
+  if (error.code !== "ImmutableSecret") return error;
+  return new SecretError("ImmutableSecret", "the target Secret is immutable", {
+    cause: error,
+    hint: "delete the Secret, and it is made again with the new values",
+  });
+}
