@@ -4,12 +4,23 @@ import { SecretError } from "./errors.ts";
 /** A JSON object as read from a manifest. */
 export type JsonObject = Record<string, unknown>;
 
+/** Keys and indexes from a document's root to a value in it. */
+export type Path = readonly (string | number)[];
+
+/** Where in a file a manifest stands: the index of its document, and the path to it where that is a List. */
+export interface Location {
+  document: number;
+  path: Path;
+}
+
 /** One document of a manifest file. */
 export interface Manifest {
   /** The document's value; YAML 1.1 rules, as every Kubernetes tool reads it. */
   object: JsonObject;
   /** "document 2" or "item 3 of the List in document 1": names the place in messages. */
   place: string;
+  /** `undefined` for an object that no file holds. */
+  location?: Location;
   /**
    * The scalars' own text at the same paths, before YAML 1.1 made booleans and numbers of them; `undefined` for JSON, where
    * the type is explicit.
@@ -113,7 +124,8 @@ function readYaml(text: string): Manifest[] {
     let source: unknown;
     const sourceText = (): unknown =>
       (source ??= (sources ??= sourceDocuments(text))[index]?.toJS({ maxAliasCount }));
-    return expand({ object: requireObject(value, place), place, sourceText });
+    const location = { document: index, path: [] };
+    return expand({ object: requireObject(value, place), place, location, sourceText });
   });
 }
 
@@ -134,7 +146,8 @@ function sourceDocuments(text: string): Document.Parsed[] {
 function readJsonStream(text: string): Manifest[] {
   return splitJson(text.replace(/^---\r?$/gm, "")).flatMap((piece, index) => {
     const place = `document ${index + 1}`;
-    return expand({ object: requireObject(checkDepth(parseJson(piece, place), place), place), place });
+    const object = requireObject(checkDepth(parseJson(piece, place), place), place);
+    return expand({ object, place, location: { document: index, path: [] } });
   });
 }
 
@@ -208,10 +221,17 @@ function expand(manifest: Manifest): Manifest[] {
   return items.flatMap((item: unknown, index) => {
     const place = `item ${index + 1} of the ${kind} in ${manifest.place}`;
     const itemKind = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -"List".length) };
-    const { sourceText } = manifest;
+    const { sourceText, location } = manifest;
     const object = { ...itemKind, ...requireObject(item, place) };
-    if (sourceText === undefined) return expand({ object, place });
-    return expand({ object, place, sourceText: () => childAt(childAt(sourceText(), "items"), index) });
+    const inner = {
+      object,
+      place,
+      ...(location === undefined
+        ? {}
+        : { location: { ...location, path: [...location.path, "items", index] } }),
+    };
+    if (sourceText === undefined) return expand(inner);
+    return expand({ ...inner, sourceText: () => childAt(childAt(sourceText(), "items"), index) });
   });
 }
 
