@@ -14,7 +14,9 @@ RUN node build/bundle.mjs
 # No shell, no package manager, no npm: Node, its libraries and one file of ours. Runs as 65532.
 FROM gcr.io/distroless/nodejs24-debian13:nonroot
 COPY LICENSE /licenses/LICENSE
-COPY --from=build --chown=0:0 --chmod=0444 /source/dist/sealwright-controller.js /app/sealwright-controller.js
+COPY --from=build /source/dist/THIRD-PARTY-NOTICES.txt /licenses/
+# Named .mjs, since no package.json beside it says that it is a module.
+COPY --from=build --chown=0:0 --chmod=0444 /source/dist/sealwright-controller.js /app/sealwright-controller.mjs
 # Nobody may be able to write the directory that it runs in.
 WORKDIR /
 ENV NODE_ENV=production
@@ -22,4 +24,4 @@ EXPOSE 8080 8081
 # --disable-proto: a parsed `__proto__` key reaches nothing (T71). --disallow-code-generation-from-strings: no eval, no
 # new Function. --no-addons: no native code but Node's own. Node's crash reports and heap snapshots, which would hold
 # secrets, are off by default; a NODE_OPTIONS from outside could turn them on, so who may edit the pod spec is trusted.
-ENTRYPOINT ["/nodejs/bin/node", "--disable-proto=delete", "--disallow-code-generation-from-strings", "--no-addons", "/app/sealwright-controller.js"]
+ENTRYPOINT ["/nodejs/bin/node", "--disable-proto=delete", "--disallow-code-generation-from-strings", "--no-addons", "/app/sealwright-controller.mjs"]
