@@ -1,0 +1,36 @@
+import { encodeBase64 } from "./base64.ts";
+import { SecretError } from "./errors.ts";
+import { templateOf } from "./seal.ts";
+import type { Secret } from "./secret.ts";
+
+/** A shorter value turns up in metadata by chance. */
+const minimumBytes = 8;
+
+/**
+ * Refuses a Secret whose annotations or labels repeat one of its values, as they are or in base64: metadata stays readable
+ * when the Secret is sealed. What sealing strips anyway may hold them, and a value that is part of the object's own name is
+ * no secret.
+ * @throws SecretError `PlaintextExposed`
+ */
+export function requireUnexposed(secret: Secret): void {
+  const { annotations = {}, labels = {}, name = "", namespace = "" } = templateOf(secret).metadata;
+  const texts = [
+    ...Object.entries(annotations).map(([key, text]) => ({ place: `annotation ${key}`, text })),
+    ...Object.entries(labels).map(([key, text]) => ({ place: `label ${key}`, text })),
+  ];
+  for (const [entry, value] of secret.entries) {
+    if (value.length < minimumBytes) continue;
+    const forms = [Buffer.from(value).toString("utf8"), encodeBase64(value)].filter(
+      (form) => !name.includes(form) && !namespace.includes(form),
+    );
+    const exposed = texts.find(({ text }) => forms.some((form) => text.includes(form)));
+    if (exposed !== undefined) throw exposure(exposed.place, entry, secret);
+  }
+}
+
+function exposure(place: string, entry: string, { metadata }: Secret): SecretError {
+  const which = metadata.name === undefined ? "" : ` of Secret ${metadata.name}`;
+  return new SecretError("PlaintextExposed", `the ${place}${which} repeats the value of entry ${entry}`, {
+    hint: `remove the ${place}, which stays readable in the SealedSecret; or seal with --allow-exposed-values`,
+  });
+}
