@@ -1,3 +1,6 @@
+/** The name under which the API server records our writes. */
+export const fieldManager = "sealwright-controller";
+
 /** What every Kubernetes object carries; only the fields that Sealwright reads or writes are spelt out. */
 export interface ObjectMeta {
   name: string;
@@ -111,8 +114,10 @@ export interface KubeList {
 /** A watch from one version on. */
 export interface WatchOptions extends Selection {
   resourceVersion: string;
-  /** The server ends the stream cleanly after this; silence 8 s beyond it counts as a stall. */
+  /** The server ends the stream cleanly after this. */
   timeoutSeconds: number;
+  /** Silence for this much longer than `timeoutSeconds` is a stall; 8,000 by default. */
+  slackMs?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Called when the server has accepted the watch, which on a quiet resource is long before the first event. */
   onOpen?: (() => void) | undefined;

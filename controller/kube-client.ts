@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  fieldManager,
   type CallOptions,
   type Kube,
   type KubeList,
@@ -41,7 +42,6 @@ const watchSlackMs = 8_000;
 const maxThrottledTries = 4;
 /** A longer Retry-After is left to the caller, whose worker would be blocked. */
 const maxInPlaceWaitMs = 5_000;
-const fieldManager = "sealwright-controller";
 const metadataAs = (kind: string): string => `application/json;as=${kind};g=meta.k8s.io;v=v1`;
 
 /** What a call adds to its {@link Call}. */
@@ -103,7 +103,8 @@ export class KubeClient implements Kube {
       if (exchange.status !== 200)
         throw refusal(call, { status: exchange.status, ...retryAfter(exchange.headers) });
       options.onOpen?.();
-      yield* watchEvents(exchange, call, options.timeoutSeconds * 1000 + watchSlackMs);
+      const { timeoutSeconds, slackMs = watchSlackMs } = options;
+      yield* watchEvents(exchange, call, timeoutSeconds * 1000 + slackMs);
     } finally {
       exchange.close();
     }
