@@ -11,6 +11,8 @@ import { tool } from "./tools.ts";
 
 /** What a cluster may have besides the default. */
 export interface ClusterOptions {
+  /** Serves the SealedSecret type from the start; off by default. */
+  sealedSecretType?: boolean;
   /** Runs kube-controller-manager's garbage collector and namespace controller; off by default. */
   controllerManager?: boolean;
   /** Lets etcd sync every write to disk, for claims about durability; off by default. */
@@ -85,13 +87,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     isReady: () => answers({ ...access, url: `${access.url}/readyz` }),
   });
   const kubeconfig = writeKubeconfig(join(directory, "kubeconfig"), access);
-  const manager = options.controllerManager === true ? await startManager(directory, kubeconfig) : undefined;
-
-  const kubectl = kubectlWith(kubectlPath(), kubeconfig, directory);
+  const kubectl = kubectlWith(await tool("kubectl"), kubeconfig, directory);
   await eventually("namespaces default and kube-system", async () => {
     const names = await kubectl(["get", "namespaces", "-o", "name"]);
     return ["default", "kube-system"].every((name) => names.includes(`namespace/${name}\n`)) || undefined;
   });
+  // Before the manager starts: the garbage collector looks for new types only every 30 s.
+  if (options.sealedSecretType === true) await applySealedSecretType({ kubectl });
+  const manager = options.controllerManager === true ? await startManager(directory, kubeconfig) : undefined;
+
   const serviceAccountToken = async (namespace: string, name: string): Promise<string> => {
     await kubectl(["apply", "--server-side", "-f", "-"], serviceAccountManifest(namespace, name));
     return (await kubectl(["create", "token", name, "-n", namespace, "--duration=24h"])).trim();
@@ -112,11 +116,19 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     },
     exposeService: (service) => exposeService(kubectl, service),
     stop: async () => {
-      await Promise.all([manager, apiserver, etcd].map((part) => part?.stop()));
+      await Promise.all([manager?.stop(), apiserver.stop(), etcd.stop()]);
       await network.stop();
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+const crdFile = new URL("../../controller/deploy/crd/sealedsecrets.yaml", import.meta.url);
+
+/** Creates the SealedSecret type in the cluster and waits until it is served. */
+export async function applySealedSecretType({ kubectl }: Pick<Cluster, "kubectl">): Promise<void> {
+  await kubectl(["apply", "--server-side", "-f", "-"], readFileSync(crdFile, "utf8"));
+  await kubectl(["wait", "--for=condition=Established", "--timeout=30s", "crd/sealedsecrets.bitnami.com"]);
 }
 
 interface PartPlan {
@@ -241,13 +253,11 @@ function serviceAccountManifest(namespace: string, name: string): string {
   });
 }
 
-const kubectlPath = (): Promise<string> => tool("kubectl");
-
-function kubectlWith(path: Promise<string>, kubeconfig: string, home: string): Cluster["kubectl"] {
+function kubectlWith(path: string, kubeconfig: string, home: string): Cluster["kubectl"] {
   return async (args, stdin) => {
     // Its discovery cache goes below HOME; one cluster's must not be read by another's clients.
     const env = { KUBECONFIG: kubeconfig, HOME: home };
-    const { code, stdout, stderr } = await run(await path, args, { stdin: stdin ?? "", env });
+    const { code, stdout, stderr } = await run(path, args, { stdin: stdin ?? "", env });
     if (code !== 0) throw new Error(`kubectl ${args.join(" ")} exits with ${code}: ${stderr}`);
     return stdout;
   };
