@@ -3,10 +3,14 @@ import { SecretError } from "../formats/errors.ts";
 import { annotationPrefix, isAnnotated } from "../formats/scope.ts";
 import type { Secret } from "../formats/secret.ts";
 import { describeDrift, type Drift } from "./drift.ts";
-import { secrets, type Kube, type KubeObject, type ObjectMeta, type OwnerReference } from "./kube-api.ts";
-
-/** The name under which the API server records our writes. */
-export const fieldManager = "sealwright-controller";
+import {
+  fieldManager,
+  secrets,
+  type Kube,
+  type KubeObject,
+  type ObjectMeta,
+  type OwnerReference,
+} from "./kube-api.ts";
 
 /** The resource that a Secret is made from. */
 export interface Owner {

@@ -1,4 +1,4 @@
-import type { KubeObject, ManagedFields } from "./kube-api.ts";
+import { fieldManager, type KubeObject, type ManagedFields } from "./kube-api.ts";
 
 /** How a live object differs from what it should be: names only, never values. */
 export interface Drift {
@@ -26,7 +26,7 @@ export function describeDrift(live: KubeObject, wanted: KubeObject): Drift | und
   );
   const metadata = differingMetadata(live, wanted);
   if (added.length + removed.length + changed.length + metadata.length === 0) return undefined;
-  return { added, changed, removed, metadata, manager: lastManager(live.metadata.managedFields) };
+  return { added, changed, removed, metadata, manager: culprit(live, [...added, ...changed, ...metadata]) };
 }
 
 /** One line for people: what differed and who did it. */
@@ -80,10 +80,28 @@ function sameReferences(live: KubeObject, wanted: KubeObject): boolean {
   return identity(live) === identity(wanted);
 }
 
-function lastManager(fields: readonly ManagedFields[] | undefined): string | undefined {
-  const writes = (fields ?? []).filter(({ subresource }) => subresource === undefined || subresource === "");
+/**
+ * Who made the difference: the last program but ours that owns one of the differing entries or parts; where none does (what
+ * was removed has no owner), the last but ours at all.
+ */
+function culprit(live: KubeObject, differing: readonly string[]): string | undefined {
+  const others = (live.metadata.managedFields ?? []).filter(
+    ({ manager, subresource }) => manager !== fieldManager && (subresource ?? "") === "",
+  );
+  const owners = others.filter(({ fieldsV1 }) => differing.some((name) => owns(fieldsV1, name)));
+  return lastOf(owners.length > 0 ? owners : others)?.manager;
+}
+
+function owns(fieldsV1: unknown, name: string): boolean {
+  const fields = (fieldsV1 ?? {}) as Record<string, Record<string, unknown> | undefined>;
+  return [fields["f:data"], fields["f:metadata"], fields].some(
+    (part) => part !== undefined && Object.hasOwn(part, `f:${name}`),
+  );
+}
+
+function lastOf(writes: readonly ManagedFields[]): ManagedFields | undefined {
   return writes.reduce<ManagedFields | undefined>(
-    (last, field) => ((field.time ?? "") >= (last?.time ?? "") ? field : last),
+    (last, write) => ((write.time ?? "") >= (last?.time ?? "") ? write : last),
     undefined,
-  )?.manager;
+  );
 }

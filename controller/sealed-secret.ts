@@ -61,8 +61,7 @@ export class SealedSecretReconciler {
   async reconcile(key: string): Promise<void> {
     const object = this.#context.find(key);
     if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
-      this.#remembered.delete(key);
-      this.#unopened.delete(key);
+      this.forget(key);
       return;
     }
     const outcome = await this.#pass(object).catch((thrown: unknown): Outcome => {
@@ -76,6 +75,12 @@ export class SealedSecretReconciler {
   /** Whether a version of an object's Secret is one that the last pass left or found right. */
   isRight(key: string, secretVersion: string | undefined): boolean {
     return secretVersion !== undefined && this.#remembered.get(key)?.secretVersion === secretVersion;
+  }
+
+  /** Drops what is remembered of an object. */
+  forget(key: string): void {
+    this.#remembered.delete(key);
+    this.#unopened.delete(key);
   }
 
   /** The keys of the objects that no sealing key opened so far: a new one may. */

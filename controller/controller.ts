@@ -1,0 +1,257 @@
+import { asSecretError, type SecretError } from "../formats/errors.ts";
+import { createEventRecorder, type EventRecorder } from "./events.ts";
+import { KeyKeeper } from "./key-keeper.ts";
+import { keyOf, refOf, secrets, type Kube, type KubeObject } from "./kube-api.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import { Queue } from "./queue.ts";
+import { Reflector } from "./reflector.ts";
+import { SealedSecretReconciler, sealedSecrets } from "./sealed-secret.ts";
+import type { KeyChange, KeyPolicy, SealingKeys } from "./sealing-keys.ts";
+
+/** What a {@link Controller} is told. */
+export interface ControllerOptions {
+  kube: Kube;
+  log: Log;
+  metrics: Metrics;
+  keyPolicy: KeyPolicy;
+  /** Namespaces to serve; `undefined`: all of them. */
+  namespaces: readonly string[] | undefined;
+  /** Which SealedSecrets to serve. */
+  labelSelector: string | undefined;
+  /** SealedSecrets reconciled at a time. */
+  workers: number;
+  acceptBlob: boolean;
+  updatesStatus: boolean;
+  /** Off with `--skip-recreate`: an edited or deleted Secret is then left as it is. */
+  watchesSecrets: boolean;
+  /** `--old-gc-behavior`: delete the Secret of a deleted SealedSecret without waiting for the garbage collector. */
+  deletesSecrets: boolean;
+  now?: () => Date;
+}
+
+/** Upstream's, since people filter events by it. */
+const eventComponent = "sealed-secrets";
+/** A watch that was silent for longer may be dead. */
+const staleMs = 60_000;
+
+/** What one namespace, or all of them, is followed by. */
+interface Follower {
+  sealed: Reflector<KubeObject>;
+  /** Holds the version of each Secret that a SealedSecret names, and nothing of any other. */
+  secrets: Reflector<string> | undefined;
+}
+
+/** Follows SealedSecrets, their Secrets and the sealing keys, and reconciles what changed. */
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #events: EventRecorder;
+  readonly #keeper: KeyKeeper;
+  readonly #queue: Queue;
+  readonly #reconciler: SealedSecretReconciler;
+  /** By namespace; the one key `undefined` where all are served. */
+  readonly #followers: Map<string | undefined, Follower>;
+  readonly #abort = new AbortController();
+  readonly #runs: Promise<void>[] = [];
+
+  constructor(options: ControllerOptions) {
+    const { kube, log, metrics, now = () => new Date() } = options;
+    this.#options = options;
+    this.#events = createEventRecorder(kube, {
+      component: eventComponent,
+      now,
+      onDropped: () => metrics.eventDropped(),
+    });
+    this.#keeper = new KeyKeeper({
+      ...{ kube, log, metrics, now, events: this.#events },
+      policy: options.keyPolicy,
+      onChange: (change) => this.#keysChanged(change),
+    });
+    const { updatesStatus, acceptBlob } = options;
+    this.#reconciler = new SealedSecretReconciler({
+      ...{ kube, acceptBlob, keys: this.#keeper.keys },
+      reporter: { kube, log, metrics, now, updatesStatus, events: this.#events, resource: sealedSecrets },
+      find: (key) => this.#followerOf(key)?.sealed.get(key),
+      onLive: (live) => this.#followerOf(keyOf(live.metadata))?.secrets?.hold(live),
+    });
+    this.#queue = this.#createQueue();
+    this.#followers = new Map(
+      (options.namespaces ?? [undefined]).map((namespace) => [namespace, this.#follow(namespace)]),
+    );
+    metrics.observeQueue(() => this.#queue.length);
+  }
+
+  /** The sealing keys in use. */
+  get keys(): SealingKeys {
+    return this.#keeper.keys;
+  }
+
+  /** Loads or makes the sealing keys, then reconciles until {@link stop}. Resolves when there is a key. */
+  async start(): Promise<void> {
+    this.#run(this.#keeper.reflector);
+    await this.#keeper.start(this.#abort.signal);
+    for (const reflector of this.#reflectors()) this.#run(reflector);
+    this.#queue.start();
+  }
+
+  /** Whether the controller sees the cluster: every list complete, every watch heard of within a minute. */
+  ready(): { ok: boolean; reason: string } {
+    if (this.keys.certificate === undefined) return { ok: false, reason: "no sealing key yet" };
+    for (const reflector of [this.#keeper.reflector, ...this.#reflectors()]) {
+      if (!reflector.synced) return { ok: false, reason: "not listed yet" };
+      if (performance.now() - reflector.lastActivity > staleMs)
+        return { ok: false, reason: "a watch is silent" };
+    }
+    return { ok: true, reason: "ok" };
+  }
+
+  /** Makes a new sealing key now. @throws SecretError as {@link Kube} where it cannot be stored */
+  renewKey(): Promise<void> {
+    return this.#keeper.renew();
+  }
+
+  /** Ends within `graceMs`: no new passes, those under way are finished, news is written. */
+  async stop(graceMs: number): Promise<void> {
+    this.#abort.abort();
+    const late = new Promise((resolve) => setTimeout(resolve, graceMs).unref());
+    await Promise.race([this.#queue.stop(graceMs).then(() => this.#events.flush()), late]);
+    await Promise.race([Promise.all(this.#runs), late]);
+  }
+
+  #createQueue(): Queue {
+    const { log, metrics, workers } = this.#options;
+    return new Queue({
+      workers,
+      handle: async (key) => {
+        metrics.unsealRequested();
+        log.info(`Updating key=${key}`);
+        await this.#reconciler.reconcile(key);
+        return undefined;
+      },
+      onFailure: (key, { error, attempt, retryInMs }) => {
+        const retryInSeconds = Math.round(retryInMs / 1000);
+        log.warn("Error updating, will retry", {
+          key,
+          code: error.code,
+          reason: error.message,
+          attempt,
+          retryInSeconds,
+        });
+      },
+      onStart: (_key, { waitedMs }) => metrics.queueLatency(waitedMs),
+      onDone: (_key, { tookMs, ok }) => metrics.reconciled(sealedSecrets.kind, ok ? "ok" : "error", tookMs),
+    });
+  }
+
+  #follow(namespace: string | undefined): Follower {
+    const sealed = this.#followSealed(namespace);
+    return {
+      sealed,
+      secrets: this.#options.watchesSecrets ? this.#followSecrets(namespace, sealed) : undefined,
+    };
+  }
+
+  #followSealed(namespace: string | undefined): Reflector<KubeObject> {
+    const { kube, labelSelector } = this.#options;
+    const reflector = new Reflector<KubeObject>({
+      ...{ kube, labelSelector, namespace, resource: sealedSecrets },
+      transform: withoutManagedFields,
+      onChange: ({ type, key, old, new: now }) => {
+        if (type === "deleted") this.#deleted(key, old);
+        else if (old === undefined || now === undefined || isChanged(old, now)) {
+          this.#queue.add(key, { priority: reflector.synced ? "change" : "resync" });
+        }
+      },
+      onError: (error) => this.#interrupted("sealedsecrets", error),
+    });
+    return reflector;
+  }
+
+  #followSecrets(namespace: string | undefined, sealed: Reflector<KubeObject>): Reflector<string> {
+    const reflector = new Reflector<string>({
+      ...{ kube: this.#options.kube, namespace, resource: secrets, metadataOnly: true },
+      transform: ({ metadata }) =>
+        sealed.get(keyOf(metadata)) === undefined ? undefined : (metadata.resourceVersion ?? ""),
+      onChange: ({ key, new: version }) => {
+        // What the first list finds is looked at by the SealedSecret's own first pass.
+        if (reflector.synced && sealed.get(key) !== undefined && !this.#reconciler.isRight(key, version))
+          this.#queue.add(key);
+      },
+      onError: (error) => this.#interrupted("secrets", error),
+    });
+    return reflector;
+  }
+
+  #interrupted(name: string, { code, message }: SecretError): void {
+    this.#options.log.warn(`watch of ${name} interrupted, continuing`, { code, reason: message });
+  }
+
+  #deleted(key: string, old: KubeObject | undefined): void {
+    const { namespace = "", name } = refOf(key);
+    this.#options.metrics.removeObject(namespace, name);
+    this.#queue.forget(key);
+    this.#reconciler.forget(key);
+    if (this.#options.deletesSecrets && old !== undefined) void this.#deleteSecret(key, old);
+  }
+
+  async #deleteSecret(key: string, old: KubeObject): Promise<void> {
+    try {
+      const live = await this.#options.kube.get(secrets, refOf(key));
+      const owners = live?.metadata.ownerReferences ?? [];
+      const isOwned = owners.some((owner) => owner.controller === true && owner.uid === old.metadata.uid);
+      if (isOwned) await this.#options.kube.delete(secrets, refOf(key), { uid: live?.metadata.uid });
+    } catch (error) {
+      // The garbage collector does the same by the owner reference, only later.
+      this.#options.log.warn("could not delete the Secret of a deleted SealedSecret", {
+        key,
+        code: asSecretError(error).code,
+      });
+    }
+  }
+
+  /** A new key may open what none did; what a lost one opened must be opened anew. */
+  #keysChanged({ added, removed }: KeyChange): void {
+    const waiting = added.length > 0 ? this.#reconciler.unopened() : [];
+    for (const key of [...waiting, ...this.#reconciler.forgetOpenedBy(removed)]) this.#queue.add(key);
+  }
+
+  #followerOf(key: string): Follower | undefined {
+    return this.#followers.get(undefined) ?? this.#followers.get(refOf(key).namespace);
+  }
+
+  #reflectors(): (Reflector<KubeObject> | Reflector<string>)[] {
+    return [...this.#followers.values()].flatMap(({ sealed, secrets: own }) =>
+      own === undefined ? [sealed] : [sealed, own],
+    );
+  }
+
+  #run(reflector: { run: (signal: AbortSignal) => Promise<void> }): void {
+    this.#runs.push(reflector.run(this.#abort.signal));
+  }
+}
+
+/** Items of a list carry no kind, and nobody here reads who managed a SealedSecret. */
+function withoutManagedFields({
+  metadata: { managedFields: _, ...metadata },
+  ...object
+}: KubeObject): KubeObject {
+  return {
+    ...object,
+    metadata,
+    apiVersion: `${sealedSecrets.group}/${sealedSecrets.version}`,
+    kind: sealedSecrets.kind,
+  };
+}
+
+/** Status writes, our own among them, come back as events; only these fields ask for a pass. */
+function isChanged(old: KubeObject, now: KubeObject): boolean {
+  const identity = ({ metadata }: KubeObject): string =>
+    JSON.stringify([
+      metadata.uid,
+      metadata.generation,
+      metadata.annotations,
+      metadata.labels,
+      metadata.deletionTimestamp,
+    ]);
+  return identity(old) !== identity(now);
+}
