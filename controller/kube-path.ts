@@ -10,6 +10,9 @@ export function pathOf(call: Call): string {
   if (namespaced && !whole && (namespace === undefined || namespace === "")) {
     throw new SecretError("Internal", `${describe(call)}: no namespace given`);
   }
+  if (name === "." || name === ".." || namespace === "." || namespace === "..") {
+    throw new SecretError("Internal", `${describe(call)}: not a name`);
+  }
   const root = group === "" ? ["api", version] : ["apis", group, version];
   const place = namespaced && namespace !== undefined && namespace !== "" ? ["namespaces", namespace] : [];
   const segments = [...root, ...place, plural, name, call.subresource];
