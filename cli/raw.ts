@@ -6,7 +6,7 @@ import type { Flags } from "./flags.ts";
 import { readInputFile, readStdin } from "./input.ts";
 import { contextNamespace, noConfiguration } from "./kubeconfig.ts";
 import { writeOutput } from "./output.ts";
-import { scopeFlag } from "./seal.ts";
+import { scopeFlag } from "./secrets.ts";
 
 /** Seals one bare value, and writes its base64 without a line end, to be put under `spec.encryptedData`. */
 export async function sealRaw(flags: Flags): Promise<void> {

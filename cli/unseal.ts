@@ -55,7 +55,7 @@ function readSealed(manifest: Manifest, flags: Flags): SealedSecret {
   );
 }
 
-/** Opens one SealedSecret; where no key fits it, finds out whether one would under another scope. */
+/** Opens one SealedSecret. @throws SecretError as {@link explained} */
 export async function open(
   sealed: SealedSecret,
   keys: readonly SealingKey[],
@@ -64,17 +64,25 @@ export async function open(
   try {
     return (await unseal(sealed, keys, { acceptBlob: true })).secret;
   } catch (error) {
-    if (!(error instanceof SecretError)) throw error;
-    const scope = error.code === "CannotUnseal" ? await sealedScope(sealed, keys) : undefined;
-    const hint =
-      scope === undefined
-        ? error.hint
-        : `it was sealed ${scope}: set the annotation for that scope, or seal it again`;
-    throw new SecretError(error.code, `${nameOf(sealed, place)}: ${error.message}`, {
-      cause: error,
-      ...(hint === undefined ? {} : { hint }),
-    });
+    throw await explained(error, { sealed, keys, place });
   }
+}
+
+/** Names the SealedSecret in an error; where no key fits it, finds out whether one would under another scope. */
+export async function explained(
+  error: unknown,
+  { sealed, keys, place }: { sealed: SealedSecret; keys: readonly SealingKey[]; place: string },
+): Promise<unknown> {
+  if (!(error instanceof SecretError)) return error;
+  const scope = error.code === "CannotUnseal" ? await sealedScope(sealed, keys) : undefined;
+  const hint =
+    scope === undefined
+      ? error.hint
+      : `it was sealed ${scope}: set the annotation for that scope, or seal it again`;
+  return new SecretError(error.code, `${nameOf(sealed, place)}: ${error.message}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }
 
 /** How a SealedSecret is called in messages. */

@@ -16,6 +16,7 @@ const verbs: Readonly<Record<string, Verb>> = {
   reseal: { summary: "encrypt SealedSecrets anew, to the newest key", load: () => import("./reseal.ts") },
   verify: { summary: "ask whether SealedSecrets can be opened", load: () => import("./verify.ts") },
   cert: { summary: "fetch, show and pin the sealing certificate", load: () => import("./cert.ts") },
+  demo: { summary: "tell the whole story on an in-memory cluster", load: () => import("./demo.ts") },
 };
 
 /** Runs `sealwright <verb> ...`. @returns the exit code @throws SecretError */

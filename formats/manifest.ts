@@ -144,7 +144,7 @@ function sourceDocuments(text: string): Document.Parsed[] {
 }
 
 function readJsonStream(text: string): Manifest[] {
-  return splitJson(text.replace(/^---\r?$/gm, "")).flatMap((piece, index) => {
+  return jsonPieces(text).flatMap((piece, index) => {
     const place = `document ${index + 1}`;
     const object = requireObject(checkDepth(parseJson(piece, place), place), place);
     return expand({ object, place, location: { document: index, path: [] } });
@@ -157,6 +157,11 @@ function parseJson(text: string, place: string): unknown {
   } catch (cause) {
     throw new SecretError("InvalidInput", `${place} is not valid JSON`, { cause, hint: mendHint(text) });
   }
+}
+
+/** The objects of a JSON text that holds several one after another, each as its own text. @throws SecretError `InvalidInput` */
+export function jsonPieces(text: string): string[] {
+  return splitJson(text.replace(/^---\r?$/gm, "")).map((piece) => piece.trim());
 }
 
 /**

@@ -1,6 +1,6 @@
 import { SecretError } from "./errors.ts";
 import { booleanField, isObject, stringField, type JsonObject, type Manifest } from "./manifest.ts";
-import { parseMetadata, type Metadata } from "./secret.ts";
+import { orderedMetadata, parseMetadata, type Metadata } from "./secret.ts";
 
 /** API group, version and kind of a SealedSecret. */
 export const sealedSecretKind = { apiVersion: "bitnami.com/v1alpha1", kind: "SealedSecret" } as const;
@@ -94,9 +94,4 @@ export function sealedSecretManifest(sealed: SealedSecret): JsonObject {
       encryptedData: Object.fromEntries(names.map((name) => [name, sealed.encryptedData[name]])),
     },
   };
-}
-
-function orderedMetadata({ name, generateName, namespace, ...rest }: Metadata): Metadata {
-  const first = Object.entries({ name, generateName, namespace }).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(first), ...rest };
 }

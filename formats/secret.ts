@@ -105,6 +105,32 @@ function requireEntryName(name: string, place: string): void {
   );
 }
 
+/** The metadata in the field order of Kubernetes' own encoder, maps in order of their keys. */
+export function orderedMetadata(metadata: Metadata): Metadata {
+  const {
+    name,
+    generateName,
+    namespace,
+    labels,
+    annotations,
+    ownerReferences,
+    finalizers,
+    managedFields,
+    ...rest
+  } = metadata;
+  const ordered = {
+    ...{ name, generateName, namespace, ...rest },
+    ...{ labels: sortedByKey(labels), annotations: sortedByKey(annotations) },
+    ...{ ownerReferences, finalizers, managedFields },
+  };
+  return Object.fromEntries(Object.entries(ordered).filter(([, value]) => value !== undefined));
+}
+
+function sortedByKey(map: Record<string, string> | undefined): Record<string, string> | undefined {
+  if (map === undefined) return undefined;
+  return Object.fromEntries(Object.entries(map).sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
 /** Writes a Secret as a v1 manifest, entries under `data` in order of their names. */
 export function secretManifest(secret: Secret): JsonObject {
   const names = [...secret.entries.keys()].sort();
@@ -114,7 +140,7 @@ export function secretManifest(secret: Secret): JsonObject {
   return {
     kind: "Secret",
     apiVersion: "v1",
-    metadata: secret.metadata,
+    metadata: orderedMetadata(secret.metadata),
     ...(secret.immutable === undefined ? {} : { immutable: secret.immutable }),
     data,
     ...(secret.type === undefined ? {} : { type: secret.type }),
