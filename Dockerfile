@@ -4,11 +4,8 @@ WORKDIR /source
 COPY package.json package-lock.json .npmrc ./
 # Install scripts stay off. The `node` package, which brings Node 24 to older machines by such a script, isn't needed here.
 RUN npm ci --ignore-scripts --no-audit --no-fund
-COPY build build
-COPY formats formats
-COPY providers providers
-COPY controller controller
-COPY cli cli
+# What .dockerignore lets in: the sources, and nothing else of the work tree.
+COPY . .
 RUN node build/bundle.mjs
 
 # No shell, no package manager, no npm: Node, its libraries and one file of ours. Runs as 65532.
