@@ -173,3 +173,25 @@ export async function eventually<T>(
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
+
+/** Waits until a server that was just started answers. @throws as soon as it ends, with the end of its log. */
+export async function untilReady(
+  name: string,
+  running: Running,
+  isReady: () => Promise<boolean>,
+): Promise<void> {
+  let end: number | NodeJS.Signals | undefined;
+  running.exited.then(
+    (how) => (end = how),
+    () => (end = 127),
+  );
+  await eventually(
+    name,
+    async () => {
+      if (end !== undefined)
+        throw new Error(`${name} ended (${end}) before it was ready:\n${running.logs().slice(-2000)}`);
+      return (await isReady()) || undefined;
+    },
+    90,
+  );
+}

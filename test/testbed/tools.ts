@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { run } from "./process.ts";
@@ -138,15 +138,19 @@ async function withLock(file: string, work: () => Promise<void>): Promise<void> 
   }
 }
 
+/** A link appears with its content or not at all, so that a lock always names its owner. */
 async function acquire(file: string): Promise<boolean> {
-  const handle = await open(file, "wx").catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return undefined;
+  const mine = `${file}.${process.pid}`;
+  await writeFile(mine, String(process.pid));
+  try {
+    await link(mine, file);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
     throw error;
-  });
-  if (handle === undefined) return false;
-  await handle.writeFile(String(process.pid));
-  await handle.close();
-  return true;
+  } finally {
+    await rm(mine, { force: true });
+  }
 }
 
 function isAlive(pid: number): boolean {

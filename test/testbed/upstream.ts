@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { applySealedSecretType, type ApiAccess, type Cluster } from "./cluster.ts";
-import { eventually, freePort, guard, launch } from "./process.ts";
+import { freePort, guard, launch, untilReady } from "./process.ts";
 import { tool } from "./tools.ts";
 
 export { applySealedSecretType };
@@ -85,15 +85,10 @@ async function start(
     },
     logFile: join(directory, "log"),
   });
-  const ended = running.exited.then((how) => {
-    throw new Error(`the upstream controller ended (${how}):\n${running.logs().slice(-3000)}`);
-  });
-  const answers = async (): Promise<true | undefined> => {
+  await untilReady("the upstream controller", running, async () => {
     const response = await fetch(`http://127.0.0.1:${httpPort}/v1/cert.pem`).catch(() => undefined);
-    return response?.ok === true || undefined;
-  };
-  await Promise.race([ended, eventually("the upstream controller's certificate", answers, 90)]);
-  ended.catch(() => undefined);
+    return response?.ok === true;
+  });
   return {
     httpPort,
     metricsPort,
