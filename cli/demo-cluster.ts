@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, openSync, readFileSync } from "node:fs";
 import { request } from "node:https";
 import type { IncomingMessage } from "node:http";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SecretError } from "../formats/errors.ts";
 import type { JsonObject } from "../formats/manifest.ts";
@@ -28,8 +28,10 @@ const startSeconds = 60;
 export async function startDemoCluster(directory: string): Promise<DemoCluster> {
   const kubeconfig = join(directory, "kubeconfig");
   const flags = [`--embedded=${directory}`, "--listen-addr=127.0.0.1:0", "--listen-metrics-addr=127.0.0.1:0"];
+  const logFile = join(dirname(directory), "controller.log");
+  const log = openSync(logFile, "a", 0o600);
   const controller = spawn(process.execPath, [controllerProgram(), ...flags], {
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", log, log],
   });
   process.once("exit", () => controller.kill("SIGKILL"));
   await until(
@@ -37,6 +39,11 @@ export async function startDemoCluster(directory: string): Promise<DemoCluster> 
     () => (existsSync(kubeconfig) || controller.exitCode !== null ? true : undefined),
     startSeconds,
   );
+  if (controller.exitCode !== null) {
+    throw new SecretError("RemoteUnavailable", "the embedded cluster did not start", {
+      hint: lastLine(logFile),
+    });
+  }
   const connection = await connect({ kubeconfig });
   return {
     kubeconfig,
@@ -44,6 +51,10 @@ export async function startDemoCluster(directory: string): Promise<DemoCluster> 
     renewKey: () => controller.kill("SIGUSR1"),
     stop: () => stop(controller),
   };
+}
+
+function lastLine(file: string): string {
+  return readFileSync(file, "utf8").trim().split("\n").at(-1) ?? "";
 }
 
 /** Beside this program when it is built, in the checkout otherwise. */
