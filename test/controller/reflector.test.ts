@@ -81,13 +81,12 @@ describe("list and watch", () => {
   test("T34: pages; an expired continue starts over and still notices deletions", async () => {
     for (let i = 0; i < 1_200; i++) server.put(`s${i}`, "1");
     let expired = 0;
-    server.script = (seen, response) =>
-      seen.query.get("continue") === "1000" &&
-      expired++ === 0 &&
-      status(response, 410, { reason: "Expired" });
+    server.script = (seen, response) => {
+      if (seen.query.get("continue") !== "1000" || expired++ > 0) return false;
+      server.remove("s7", true);
+      return status(response, 410, { reason: "Expired" });
+    };
     const reflector = follow();
-    await until(() => expired > 0);
-    server.remove("s7", true);
     await reflector.whenSynced();
     expect(reflector.size).toBe(1_199);
     expect(server.seen.filter((s) => s.query.has("limit")).map((s) => s.query.get("limit"))).toEqual(
@@ -191,7 +190,7 @@ describe("T37: connections that break", () => {
     await until(() => errors.length === 1);
     expect(errors[0]!.message).toContain("nothing heard for");
     expect(reflector.lastActivity).toBe(heard);
-    await until(() => server.count("watch") === 2 && reflector.lastActivity > heard);
+    await until(() => server.count("watch") >= 2 && reflector.lastActivity > heard);
   });
 
   test("an API server that is away is asked again, ever less often, until it is back", async () => {
