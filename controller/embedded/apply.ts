@@ -1,4 +1,4 @@
-import { elementsOf, listRule, memberElement, type FieldPath } from "./field-paths.ts";
+import { elementsOf, leavesOf, listRule, memberElement, type FieldPath } from "./field-paths.ts";
 import { abandoned, type Author } from "./managed-fields.ts";
 import { field, isObject, setField, type Json, type JsonObject } from "./objects.ts";
 import type { Resource } from "./resources.ts";
@@ -57,7 +57,7 @@ function memberIndex(list: Json[], element: string): number {
   });
 }
 
-/** Removes a leaf, or a container that has become empty; copies what it changes. */
+/** Removes what is at a path; copies what it changes. */
 function removeAt(value: Json, [element, ...rest]: string[]): Json {
   if (element === undefined) return value;
   if (isObject(value) && element.startsWith("f:")) {
@@ -66,7 +66,7 @@ function removeAt(value: Json, [element, ...rest]: string[]): Json {
     if (inner === undefined) return value;
     const result = { ...value };
     if (rest.length > 0) setField(result, key, removeAt(inner, rest));
-    else if (!isFilled(inner)) Reflect.deleteProperty(result, key);
+    else Reflect.deleteProperty(result, key);
     return result;
   }
   if (!Array.isArray(value)) return value;
@@ -77,14 +77,20 @@ function removeAt(value: Json, [element, ...rest]: string[]): Json {
   return value.toSpliced(index, 1);
 }
 
-function isFilled(value: Json): boolean {
-  return isObject(value) && Object.keys(value).length > 0;
-}
-
-function removeAll(object: JsonObject, paths: Iterable<FieldPath>): JsonObject {
-  const deepestFirst = [...paths].map(elementsOf).sort((a, b) => b.length - a.length);
+function removeAll(resource: Resource, object: JsonObject, paths: Set<FieldPath>): JsonObject {
+  const leaves = [...leavesOf(resource, object).keys()];
+  const isMember = (path: FieldPath): boolean => /^[kv]:/.test(elementsOf(path).at(-1) ?? "");
+  const within = (path: FieldPath, outer: FieldPath): boolean =>
+    elementsOf(path).slice(0, elementsOf(outer).length).join() === elementsOf(outer).join();
+  // A list's entry goes whole once all of it is abandoned; else its fields go one by one, but for its keys.
+  const members = [...paths].filter(
+    (path) => isMember(path) && leaves.every((leaf) => paths.has(leaf) || !within(leaf, path)),
+  );
+  const single = [...paths].filter(
+    (path) => !isMember(path) && !members.some((member) => within(path, member)),
+  );
   let result: Json = object;
-  for (const path of deepestFirst) result = removeAt(result, path);
+  for (const path of [...members, ...single]) result = removeAt(result, elementsOf(path));
   return isObject(result) ? result : object;
 }
 
@@ -95,7 +101,7 @@ export function applied(
   author: Author,
 ): JsonObject {
   if (live === undefined) return intent;
-  const cleaned = removeAll(live, abandoned(resource, live, intent, author));
+  const cleaned = removeAll(resource, live, abandoned(resource, live, intent, author));
   const merged = merge(resource, { live: cleaned, applied: intent, names: [] });
   return isObject(merged) ? merged : live;
 }

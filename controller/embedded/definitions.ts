@@ -11,8 +11,11 @@ import {
   withMetadata,
   type JsonObject,
 } from "./objects.ts";
-import { allVerbs, type Column, type Registry, type Resource } from "./resources.ts";
+import type { Column, Registry, Resource } from "./resources.ts";
 import type { Cause } from "./status.ts";
+
+/** In the order that discovery prints for custom resources. */
+const customVerbs = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 
 /** Keeps a deleted definition until its objects are gone. */
 export const cleanupFinalizer = "customresourcecleanup.apiextensions.k8s.io";
@@ -118,7 +121,7 @@ export function resourcesOf(definition: JsonObject): Resource[] {
       namespaced: textAt(spec, "scope") === "Namespaced",
       shortNames: textsAt(names, "shortNames"),
       categories: textsAt(names, "categories"),
-      verbs: allVerbs,
+      verbs: customVerbs,
       subresources: status ? ["status"] : [],
       storage: `${group}/${plural}`,
       custom: {

@@ -19,7 +19,8 @@ function rename(event: JsonObject, pairs: readonly (readonly [string, string])[]
 
 /** A core/v1 Event as events.k8s.io/v1 shows it. */
 export function toEventsGroup(event: JsonObject): JsonObject {
-  return { ...rename(event, renamed), apiVersion: "events.k8s.io/v1" };
+  const shown = { ...rename(event, renamed), apiVersion: "events.k8s.io/v1" };
+  return Object.fromEntries(Object.entries(shown).filter(([, value]) => value !== ""));
 }
 
 /** An events.k8s.io/v1 Event as core/v1 stores it. */

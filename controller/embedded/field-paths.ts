@@ -80,16 +80,23 @@ function isStruct(resource: Resource, path: readonly string[]): boolean {
   return (
     resource.custom === undefined &&
     path.length === 1 &&
-    ["spec", "status", "source", "involvedObject"].includes(path[0] ?? "")
+    ["spec", "status", "source", "series"].includes(path[0] ?? "")
   );
 }
+
+/** Parts that the server fills in by itself, which nobody owns. */
+const unowned: Record<string, readonly string[]> = { "/namespaces": ["spec", "status"] };
+/** References to objects are owned as a whole. */
+const atomicObjects = new Set(["involvedObject", "related"]);
 
 /** Every owned path of an object with its value: what managedFields counts. */
 export function leavesOf(resource: Resource, object: JsonObject): Map<FieldPath, Leaf> {
   const leaves = new Map<FieldPath, Leaf>();
   const visit = (value: Json, names: readonly string[], path: readonly string[]): void => {
-    if (isObject(value)) {
-      const keys = Object.keys(value).filter((key) => !isStripped(names, key));
+    if (resource.storage === "/events" && (value === null || value === "")) return;
+    const whole = names.length === 1 && resource.custom === undefined && atomicObjects.has(names.join(""));
+    if (isObject(value) && !whole) {
+      const keys = Object.keys(value).filter((key) => !isStripped(resource, names, key));
       const empty = keys.length === 0;
       if (!isStruct(resource, names)) leaves.set(path.join(separator), empty ? {} : container);
       for (const key of keys) visit(field(value, key) ?? null, [...names, key], [...path, `f:${key}`]);
@@ -109,14 +116,18 @@ export function leavesOf(resource: Resource, object: JsonObject): Map<FieldPath,
   return leaves;
 }
 
-function isStripped(names: readonly string[], key: string): boolean {
+function isStripped(resource: Resource, names: readonly string[], key: string): boolean {
+  if (names.length === 0 && unowned[resource.storage]?.includes(key) === true) return true;
   if (names.length === 0) return key === "apiVersion" || key === "kind";
   return names.length === 1 && names[0] === "metadata" && stripped.has(key);
 }
 
-/** Whether a leaf is a map or list whose members count on their own. */
-export function isContainer(leaf: Leaf | undefined): leaf is typeof container {
-  return leaf === container;
+/** What a server-side apply owns: its values and the entries of keyed lists, not the maps and lists around them. */
+export function appliedPaths(leaves: Map<FieldPath, Leaf>): Set<FieldPath> {
+  const owned = [...leaves].filter(
+    ([path, leaf]) => leaf !== container || /^[kv]:/.test(elementsOf(path).at(-1) ?? ""),
+  );
+  return new Set(owned.map(([path]) => path));
 }
 
 /** A set of paths as fieldsV1. */

@@ -14,7 +14,7 @@ import {
   type JsonObject,
 } from "./objects.ts";
 import { apiVersionOf, type Resource } from "./resources.ts";
-import { prune, schemaErrors } from "./schema.ts";
+import { prune, schemaErrors, withDefaults } from "./schema.ts";
 import {
   immutableErrors,
   keyErrors,
@@ -105,7 +105,10 @@ const rules: Record<string, KindRules> = {
   },
   "/serviceaccounts": { fields: ["secrets", "imagePullSecrets", "automountServiceAccountToken"] },
   "/endpoints": { fields: ["subsets"] },
-  "/events": { errors: eventErrors },
+  "/events": {
+    normalise: (object) => ({ eventTime: null, reportingComponent: "", reportingInstance: "", ...object }),
+    errors: eventErrors,
+  },
   "/pods": { fields: ["spec", "status"] },
   "coordination.k8s.io/leases": { fields: ["spec"], errors: leaseErrors },
   "apiextensions.k8s.io/customresourcedefinitions": {
@@ -164,6 +167,11 @@ export function decodeObject(resource: Resource, body: JsonObject, unknown: stri
 
 /** Fills in what the kind defaults, after namespace and name are settled. @throws 400 */
 export function normaliseObject(resource: Resource, object: JsonObject): JsonObject {
+  const schema = resource.custom?.schema;
+  if (schema !== undefined) {
+    const filled = withDefaults(schema, object);
+    return isObject(filled) ? filled : object;
+  }
   const normalise = rules[resource.storage]?.normalise;
   return normalise === undefined ? object : normalise(object, (text) => undecodable(resource, text));
 }

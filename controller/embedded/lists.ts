@@ -95,7 +95,11 @@ export function listPage(
   const objects = limit > 0 ? selected.slice(0, limit) : selected;
   const left = selected.length - objects.length;
   const last = objects.at(-1);
-  const metadata: JsonObject = { resourceVersion: String(version) };
+  // Lists of custom resources always name the field.
+  const metadata: JsonObject = {
+    ...(resource.custom === undefined ? {} : { continue: "" }),
+    resourceVersion: String(version),
+  };
   if (left > 0 && last !== undefined) {
     metadata["continue"] = encodeContinue({ version, after: key(last) });
     const filtered = query.has("labelSelector") || query.has("fieldSelector");

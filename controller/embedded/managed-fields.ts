@@ -9,6 +9,7 @@ import {
   type JsonObject,
 } from "./objects.ts";
 import {
+  appliedPaths,
   fromFieldsV1,
   leavesOf,
   readablePath,
@@ -86,13 +87,6 @@ function entryOf(entries: Entry[], resource: Resource, author: Author): Entry {
   return entry;
 }
 
-function setPaths(entry: Entry, paths: Set<FieldPath>, time: string): void {
-  const same = entry.paths.size === paths.size && [...paths].every((path) => entry.paths.has(path));
-  if (same && entry.time !== undefined) return;
-  entry.paths = paths;
-  entry.time = time;
-}
-
 interface Difference {
   changed: Set<FieldPath>;
   removed: Set<FieldPath>;
@@ -128,7 +122,8 @@ export function recordUpdate(
     entry.paths = new Set([...entry.paths].filter((path) => !changed.has(path) && !removed.has(path)));
   }
   const paths = new Set([...mine.paths, ...changed].filter((path) => !removed.has(path)));
-  setPaths(mine, paths, author.time);
+  if (changed.size > 0) mine.time = author.time;
+  mine.paths = paths;
   return withEntries(after, entries);
 }
 
@@ -141,7 +136,7 @@ export function abandoned(
 ): Set<FieldPath> {
   const entries = entriesOf(live);
   const mine = entryOf(entries, resource, author);
-  const wanted = leavesOf(resource, applied);
+  const wanted = appliedPaths(leavesOf(resource, applied));
   const others = new Set(entries.filter((entry) => entry !== mine).flatMap((entry) => [...entry.paths]));
   return new Set([...mine.paths].filter((path) => !wanted.has(path) && !others.has(path)));
 }
@@ -158,10 +153,15 @@ function conflictsOf(
     );
 }
 
+function described({ manager, subresource, operation, apiVersion }: Entry): string {
+  const place = subresource === undefined ? "" : ` with subresource "${subresource}"`;
+  return `"${manager}"${place}${operation === "Update" ? ` using ${apiVersion}` : ""}`;
+}
+
 function applyConflict(conflicts: readonly [Entry, FieldPath][]): StatusError {
   const lines = conflicts.map(([entry, path]) => ({
     reason: "FieldManagerConflict",
-    message: `conflict with "${entry.manager}"${entry.subresource === undefined ? "" : ` with subresource "${entry.subresource}"`} using ${entry.apiVersion}`,
+    message: `conflict with ${described(entry)}`,
     field: readablePath(path),
   }));
   const count = lines.length === 1 ? "1 conflict" : `${lines.length} conflicts`;
@@ -190,6 +190,7 @@ export function recordApply(
   const contested = new Set(
     [...wanted].filter(([path, leaf]) => !sameLeaf(before.get(path), leaf)).map(([path]) => path),
   );
+  const { changed, removed } = difference(before, leavesOf(resource, merged));
   const conflicts = conflictsOf(entries, mine, contested);
   if (conflicts.length > 0 && !force) throw applyConflict(conflicts);
   const after = leavesOf(resource, merged);
@@ -197,7 +198,9 @@ export function recordApply(
     if (entry === mine) continue;
     entry.paths = new Set([...entry.paths].filter((path) => after.has(path) && !contested.has(path)));
   }
-  setPaths(mine, new Set(wanted.keys()), author.time);
+  mine.paths = appliedPaths(wanted);
+  // As kube-apiserver: who applies what is there already is recorded without a time.
+  if (live === undefined || changed.size + removed.size > 0) mine.time = author.time;
   return withEntries(merged, entries);
 }
 

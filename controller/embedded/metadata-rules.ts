@@ -1,4 +1,4 @@
-import { invalidValue, notAllowed, required, tooLong } from "./field-errors.ts";
+import { invalidValue, notAllowed, tooLong } from "./field-errors.ts";
 import {
   field,
   finalizersOf,
@@ -76,13 +76,12 @@ function annotationErrors(annotations: JsonObject): Cause[] {
 
 function ownerErrors(metadata: JsonObject): Cause[] {
   const owners = objectsAt(metadata, "ownerReferences");
-  const errors = owners.flatMap((owner, index) => {
+  const errors = owners.flatMap((owner) => {
     const missing = ["apiVersion", "kind", "name", "uid"].filter((key) => (textAt(owner, key) ?? "") === "");
-    return missing.map((key) =>
-      key === "apiVersion"
-        ? invalidValue(`metadata.ownerReferences[${index}].apiVersion`, "", "version must not be empty")
-        : required(`metadata.ownerReferences[${index}].${key}`, "must not be empty"),
-    );
+    return missing.map((key) => {
+      const why = key === "apiVersion" ? "version must not be empty" : "must not be empty";
+      return invalidValue(`metadata.ownerReferences.${key}`, "", why);
+    });
   });
   if (owners.filter((owner) => field(owner, "controller") === true).length > 1) {
     const why = "Only one reference can have Controller set to true.";

@@ -141,7 +141,7 @@ function mergeList(target: Json[], patch: Json[], key: string): Json[] {
 }
 
 function mergeScalars(target: Json[], patch: Json[]): Json[] {
-  return [...target, ...patch.filter((entry) => !target.some((existing) => equal(existing, entry)))];
+  return [...patch, ...target.filter((entry) => !patch.some((other) => equal(other, entry)))];
 }
 
 function retained(target: JsonObject, patch: JsonObject): JsonObject {

@@ -10,7 +10,6 @@ import {
   renameSync,
   rmSync,
   write,
-  writeFileSync,
   writeSync,
   chmodSync,
 } from "node:fs";
@@ -19,11 +18,12 @@ import { crc32 } from "node:zlib";
 import { SecretError } from "../../formats/errors.ts";
 import type { Identity } from "./certificate.ts";
 import { writePrivateFile } from "./kubeconfig.ts";
-import { field, isObject, textAt, type JsonObject } from "./objects.ts";
+import { isObject, textAt, type JsonObject } from "./objects.ts";
+import { lockDirectory } from "./directory-lock.ts";
 import type { Change, ChangeType, Journal, Store } from "./store.ts";
 
 /** The log is folded into a snapshot when it has grown beyond this and beyond the snapshot. Bytes. */
-const compactAt = 8 * 1024 * 1024;
+const compactAt = 4 * 1024 * 1024;
 
 /** A directory in use by this process. */
 export interface OpenDirectory {
@@ -54,7 +54,6 @@ function readIfThere(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    if (isObject(cause) && field(cause, "code") === "ENOENT") return "";
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return "";
     throw new SecretError("FileUnusable", `cannot read ${path}`, { cause, hint: "check its owner and mode" });
   }
@@ -64,41 +63,6 @@ function syncDirectory(path: string): void {
   const descriptor = openSync(path, "r");
   fsyncSync(descriptor);
   closeSync(descriptor);
-}
-
-/** Holds the directory: a second process is refused as long as the first one lives. */
-function lock(directory: string): () => void {
-  const path = join(directory, "lock");
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      writeFileSync(path, `${process.pid}\n`, { mode: 0o600, flag: "wx" });
-      return () => rmSync(path, { force: true });
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "EEXIST") {
-        throw new SecretError("FileUnusable", `cannot write ${path}`, {
-          cause,
-          hint: "check its owner and mode",
-        });
-      }
-      const owner = Number(readIfThere(path));
-      if (owner !== process.pid && isAlive(owner)) break;
-      if (owner === process.pid) break;
-      rmSync(path, { force: true });
-    }
-  }
-  throw new SecretError("FileUnusable", `${directory} is in use by another process`, {
-    hint: `stop the process named in ${path} first`,
-  });
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 function loadSnapshot(path: string, store: Store): void {
@@ -253,7 +217,7 @@ export function openDirectory(directory: string, store: Store): OpenDirectory {
       hint: "choose another one",
     });
   }
-  const unlock = lock(directory);
+  const unlock = lockDirectory(directory);
   try {
     rmSync(join(directory, "snapshot.tmp"), { force: true });
     loadSnapshot(join(directory, "snapshot"), store);

@@ -1,14 +1,23 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { mediaType, parseBody, parseObject, readBody } from "./bodies.ts";
 import { isObject, objectAt, textAt, uidOf, nameOf, type JsonObject } from "./objects.ts";
+import { required } from "./field-errors.ts";
 import { listPage, selectorOf } from "./lists.ts";
 import { jsonPatch, mergePatch, patchTypes, strategicPatch } from "./patch.ts";
 import { encodeList, encodeObject, negotiate, present, received } from "./representations.ts";
-import type { Registry, Resource } from "./resources.ts";
+import { apiVersionOf, type Registry, type Resource } from "./resources.ts";
 import { requestToken, review } from "./reviews.ts";
 import type { ResourcePath } from "./routes.ts";
 import { forward, serviceName, type ProxyTargets } from "./service-proxy.ts";
-import { badRequest, forbidden, methodNotAllowed, noSuchPath, unsupportedMedia } from "./status.ts";
+import {
+  badRequest,
+  forbidden,
+  invalid,
+  methodNotAllowed,
+  noSuchPath,
+  pageNotFound,
+  unsupportedMedia,
+} from "./status.ts";
 import { keyOf, type Store } from "./store.ts";
 import type { Tokens } from "./tokens.ts";
 import type { Watches } from "./watch.ts";
@@ -159,15 +168,16 @@ export class ResourceRequests {
       const intent = parseBody(body, "yaml");
       if (!isObject(intent)) throw badRequest("the body is not an object");
       if (request.query.get("fieldManager") === null) {
-        throw badRequest(
-          'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-        );
+        throw invalid({ group: "meta.k8s.io", plural: "", kind: "PatchOptions" }, "", [
+          required("fieldManager", "is required for apply patch"),
+        ]);
       }
       const existed = store.get(resource.storage, keyOf(target.namespace, target.name)) !== undefined;
       const force = request.query.get("force") === "true";
       const object = writer.apply(target, received(resource, intent), { ...options, force });
       return this.#shown(resource, request, { code: existed ? 200 : 201, object, warnings });
     }
+    checkPatchType(resource, type);
     const change = patchOf(resource, type, parseBody(body, "json"));
     const object = writer.patch(target, change, options);
     return this.#shown(resource, request, { code: 200, object, warnings });
@@ -216,7 +226,10 @@ export class ResourceRequests {
 
   async #review({ path, incoming }: ApiRequest): Promise<Answer> {
     const known = /^(authentication|authorization)\.k8s\.io\/v1$/.test(path.apiVersion);
-    if (!known || path.name !== undefined) throw noSuchPath();
+    if (!known || path.name !== undefined) {
+      const group = this.#parts.registry.all().some((entry) => apiVersionOf(entry) === path.apiVersion);
+      throw group || known ? noSuchPath() : pageNotFound();
+    }
     if (incoming.method !== "POST") throw methodNotAllowed();
     const body = parseObject(await readBody(incoming), mediaType(incoming));
     const answer = review(path.plural, body, this.#parts.tokens);
@@ -246,13 +259,15 @@ function patchOf(
   if (type === patchTypes.json) return (existing) => jsonPatch(shown(existing), patch as never);
   if (!isObject(patch)) throw badRequest("the patch is not an object");
   if (type === patchTypes.merge) return (existing) => mergePatch(shown(existing), patch);
-  if (type === patchTypes.strategic && resource.custom === undefined) {
-    return (existing) => strategicPatch(shown(existing), patch);
-  }
+  return (existing) => strategicPatch(shown(existing), patch);
+}
+
+/** Custom resources have no strategic merge patch. */
+function checkPatchType(resource: Resource, type: string): void {
   const { json, merge, strategic, apply } = patchTypes;
-  throw unsupportedMedia(
-    resource.custom === undefined ? [json, merge, strategic, apply] : [json, merge, apply],
-  );
+  const accepted: string[] =
+    resource.custom === undefined ? [json, merge, strategic, apply] : [json, merge, apply];
+  if (!accepted.includes(type)) throw unsupportedMedia(accepted);
 }
 
 function writeOptions({ query, incoming }: ApiRequest): WriteOptions {

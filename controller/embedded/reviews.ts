@@ -12,7 +12,7 @@ const everything = {
 };
 
 function answered(review: JsonObject, status: JsonObject): JsonObject {
-  return { ...review, metadata: { creationTimestamp: null, ...metadataOf(review) }, status };
+  return { ...review, metadata: metadataOf(review), status };
 }
 
 /** Answers the review APIs: whoever holds the token may do everything. Undefined if there is no such review. */

@@ -25,7 +25,7 @@ function valueSchema(schema: JsonObject, key: string): JsonObject | undefined {
 }
 
 /**
- * Keeps what a structural schema declares and fills in its defaults; pushes the paths of dropped fields to `dropped`.
+ * Keeps what a structural schema declares; pushes the paths of dropped fields to `dropped`.
  * The root keeps apiVersion, kind and metadata.
  */
 export function prune(schema: JsonObject, value: Json, dropped: string[], path = ""): Json {
@@ -47,18 +47,29 @@ export function prune(schema: JsonObject, value: Json, dropped: string[], path =
     else if (open || anyValue) setField(result, key, child);
     else dropped.push(join(path, key));
   }
-  return withDefaults(schema, result);
+  return result;
 }
 
-function withDefaults(schema: JsonObject, value: JsonObject): JsonObject {
+/** Fills in defaults; a null where none is allowed counts as absent. */
+export function withDefaults(schema: JsonObject, value: Json): Json {
+  if (Array.isArray(value)) {
+    const items = objectAt(schema, "items");
+    return items === undefined ? value : value.map((entry) => withDefaults(items, entry));
+  }
+  if (!isObject(value)) return value;
+  const result: JsonObject = {};
+  for (const [key, child] of Object.entries(value)) {
+    const inner = valueSchema(schema, key);
+    const nullable = inner === undefined || inner["nullable"] === true;
+    if (child !== null || nullable)
+      setField(result, key, inner === undefined ? child : withDefaults(inner, child));
+  }
   for (const [key, inner] of Object.entries(objectAt(schema, "properties") ?? {})) {
-    if (!isObject(inner) || inner["default"] === undefined) continue;
-    const present = field(value, key);
-    if (present === undefined || (present === null && inner["nullable"] !== true)) {
-      setField(value, key, structuredClone(inner["default"]));
+    if (isObject(inner) && inner["default"] !== undefined && field(result, key) === undefined) {
+      setField(result, key, structuredClone(inner["default"]));
     }
   }
-  return value;
+  return result;
 }
 
 function typeName(value: Json): string {

@@ -62,7 +62,9 @@ export class Router {
       }
       // Whatever is left of the body is not read: the connection cannot be used again.
       if (!request.complete && !response.headersSent) response.setHeader("Connection", "close");
-      send(response, { code: status.code, text: JSON.stringify(status.body()) });
+      if (status.plain)
+        send(response, { code: status.code, text: status.message }, "text/plain; charset=utf-8");
+      else send(response, { code: status.code, text: JSON.stringify(status.body()) });
     }
   }
 

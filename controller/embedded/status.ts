@@ -20,6 +20,8 @@ interface StatusDetail {
   details?: JsonObject;
   /** Seconds, sent as `Retry-After` as well. */
   retryAfterSeconds?: number;
+  /** The answer is the message alone. */
+  plain?: boolean;
 }
 
 /**
@@ -31,6 +33,7 @@ export class StatusError extends Error {
   readonly reason: string;
   readonly details: JsonObject | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly plain: boolean;
 
   constructor(code: number, reason: string, message: string, detail: StatusDetail = {}) {
     super(message);
@@ -39,6 +42,7 @@ export class StatusError extends Error {
     this.reason = reason;
     this.details = detail.details;
     this.retryAfterSeconds = detail.retryAfterSeconds;
+    this.plain = detail.plain ?? false;
   }
 
   /** The `v1 Status` object. */
@@ -80,6 +84,11 @@ export function noSuchPath(): StatusError {
   return new StatusError(404, "NotFound", "the server could not find the requested resource", {
     details: {},
   });
+}
+
+/** 404 outside of every group that is served: no Status, but a line of text. */
+export function pageNotFound(): StatusError {
+  return new StatusError(404, "", "404 page not found\n", { plain: true });
 }
 
 /** 409 on create. */

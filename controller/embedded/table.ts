@@ -101,10 +101,10 @@ function addresses(object: JsonObject): string {
 
 const integer = { type: "integer" };
 const builtIn: Record<string, readonly TableColumn[]> = {
-  "/secrets": [name, column("Type", at(".type", "")), column("Data", count("data"), integer), age],
-  "/configmaps": [name, column("Data", count("data", "binaryData"), integer), age],
+  "/secrets": [name, column("Type", at(".type", "")), column("Data", count("data")), age],
+  "/configmaps": [name, column("Data", count("data", "binaryData")), age],
   "/namespaces": [name, column("Status", at(".status.phase", "")), age],
-  "/serviceaccounts": [name, column("Secrets", (o) => objectsAt(o, "secrets").length, integer), age],
+  "/serviceaccounts": [name, column("Secrets", (o) => objectsAt(o, "secrets").length), age],
   "/endpoints": [name, column("Endpoints", addresses), age],
   "/pods": [
     name,

@@ -27,7 +27,7 @@ import {
 } from "./objects.ts";
 import { established, serveDefinition } from "./definitions.ts";
 import type { Registry, Resource } from "./resources.ts";
-import { alreadyExists, badRequest, forbidden, invalid, notFound } from "./status.ts";
+import { alreadyExists, badRequest, forbidden, invalid, notFound, StatusError } from "./status.ts";
 import { keyOf, type Store } from "./store.ts";
 import {
   carriedOver,
@@ -70,7 +70,8 @@ export class Writer {
     const decoded = this.#decode(target, body, options);
     const object = this.#named(target, decoded);
     if (textAt(metadataOf(decoded), "resourceVersion") !== undefined) {
-      throw badRequest("resourceVersion should not be set on objects to be created");
+      // kube-apiserver answers this one with a bare 500.
+      throw new StatusError(500, "", "resourceVersion should not be set on objects to be created");
     }
     return this.#insert({ ...target, name: nameOf(object) }, object, {
       ...options,
