@@ -86,7 +86,7 @@ const comeAgain: Answer = { status: 503, headers: { "Retry-After": "1" } };
  */
 const structure = {
   json: { marks: /[{[]/g, most: 50_000 },
-  yaml: { marks: /[\n\r,:?&*[\]{}-]/g, most: 4000 },
+  yaml: { marks: /[\n\r,:?&*[\]{}_-]/g, most: 4000 },
 };
 
 /**

@@ -470,6 +470,7 @@ describe("T68: bounds", () => {
     ["deep YAML", deep("[", "]", 1500), 400],
     ["deeper YAML", "[".repeat(1_000_000), 413],
     ["YAML of many lines", Array.from({ length: 100_000 }, (_, at) => `k${at}: v`).join("\n"), 413],
+    ["almost a YAML number", `a: -${"_".repeat(1_000_000)}x1`, 413],
     ["YAML of nested keys", Array.from({ length: 1000 }, (_, at) => `${" ".repeat(at)}a:`).join("\n"), 400],
     [
       "alias bomb",
