@@ -93,9 +93,10 @@ const flags = {
   "max-unseal-retries": value(
     "5",
     integerWithin(0, maxInteger),
-    "quick retries before the slow ones; none is the last",
+    "accepted for compatibility: a failure is never final",
   ),
-  "kubeclient-qps": value("5", parseNumber, "requests a second to the API server; negative for no limit"),
+  // Upstream allows itself 5, by which thousands of objects take half an hour; the API server has priorities of its own.
+  "kubeclient-qps": value("-1", parseNumber, "requests a second to the API server; negative for no limit"),
   "kubeclient-burst": value(
     "10",
     integerWithin(0, maxInteger),

@@ -19,7 +19,7 @@ function problems(argv: string[], env: Record<string, string> = {}): string[] {
 
 const hour = 3_600_000;
 
-test("defaults are upstream's", () => {
+test("defaults are upstream's, but for the client's own limit", () => {
   const { given, warnings, ...values } = parse();
   expect(values).toEqual({
     keyPrefix: "sealed-secrets-key",
@@ -42,7 +42,7 @@ test("defaults are upstream's", () => {
     watchForSecrets: false,
     skipRecreate: false,
     maxUnsealRetries: 5,
-    kubeclientQps: 5,
+    kubeclientQps: -1,
     kubeclientBurst: 10,
     logInfoStdout: true,
     logLevel: "INFO",
