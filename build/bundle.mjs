@@ -6,8 +6,7 @@ const { version } = JSON.parse(readFileSync("package.json", "utf8"));
 const programs = { sealwright: "cli/main.ts", "sealwright-controller": "controller/main.ts" };
 
 /** Runs before anything of ours, in syntax that old versions parse; dependencies in CommonJS expect a `require`. */
-const banner = (name) => `#!/usr/bin/env node
-// ${name} ${version}, Apache-2.0. Third-party notices: THIRD-PARTY-NOTICES.txt
+const banner = (name) => `// ${name} ${version}, Apache-2.0. Third-party notices: THIRD-PARTY-NOTICES.txt
 import { createRequire as sealwrightCreateRequire } from "node:module";
 var sealwrightNode = process.versions.node.split(".").map(Number);
 if (sealwrightNode[0] < 22 || (sealwrightNode[0] === 22 && sealwrightNode[1] < 19)) {

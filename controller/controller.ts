@@ -1,11 +1,11 @@
-import { asSecretError, type SecretError } from "../formats/errors.ts";
+import { asSecretError } from "../formats/errors.ts";
 import { createEventRecorder, type EventRecorder } from "./events.ts";
 import { KeyKeeper } from "./key-keeper.ts";
 import { keyOf, refOf, secrets, type Kube, type KubeObject } from "./kube-api.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { Queue } from "./queue.ts";
-import { Reflector } from "./reflector.ts";
+import { Reflector, type ReflectorOptions } from "./reflector.ts";
 import { SealedSecretReconciler, sealedSecrets } from "./sealed-secret.ts";
 import type { KeyChange, KeyPolicy, SealingKeys } from "./sealing-keys.ts";
 
@@ -72,6 +72,7 @@ export class Controller {
       ...{ kube, acceptBlob, keys: this.#keeper.keys },
       reporter: { kube, log, metrics, now, updatesStatus, events: this.#events, resource: sealedSecrets },
       find: (key) => this.#followerOf(key)?.sealed.get(key),
+      lastSeen: (key) => lastSeen(this.#followerOf(key)?.secrets, key),
       onLive: (live) => this.#followerOf(keyOf(live.metadata))?.secrets?.hold(live),
     });
     this.#queue = this.#createQueue();
@@ -79,6 +80,7 @@ export class Controller {
       (options.namespaces ?? [undefined]).map((namespace) => [namespace, this.#follow(namespace)]),
     );
     metrics.observeQueue(() => this.#queue.length);
+    this.#observeWatches();
   }
 
   /** The sealing keys in use. */
@@ -90,7 +92,13 @@ export class Controller {
   async start(): Promise<void> {
     this.#run(this.#keeper.reflector);
     await this.#keeper.start(this.#abort.signal);
-    for (const reflector of this.#reflectors()) this.#run(reflector);
+    const followers = [...this.#followers.values()];
+    for (const { sealed } of followers) this.#run(sealed);
+    await this.#synced(followers.map(({ sealed }) => sealed));
+    // Only then is it known which Secrets are of interest.
+    const watched = followers.flatMap(({ secrets: own }) => own ?? []);
+    for (const reflector of watched) this.#run(reflector);
+    await this.#synced(watched);
     this.#queue.start();
   }
 
@@ -122,11 +130,10 @@ export class Controller {
     const { log, metrics, workers } = this.#options;
     return new Queue({
       workers,
-      handle: async (key) => {
+      handle: (key, run) => {
         metrics.unsealRequested();
         log.info(`Updating key=${key}`);
-        await this.#reconciler.reconcile(key);
-        return undefined;
+        return this.#reconciler.reconcile(key, run);
       },
       onFailure: (key, { error, attempt, retryInMs }) => {
         const retryInSeconds = Math.round(retryInMs / 1000);
@@ -162,7 +169,7 @@ export class Controller {
           this.#queue.add(key, { priority: reflector.synced ? "change" : "resync" });
         }
       },
-      onError: (error) => this.#interrupted("sealedsecrets", error),
+      ...this.#reporting("sealedsecrets"),
     });
     return reflector;
   }
@@ -177,13 +184,29 @@ export class Controller {
         if (reflector.synced && sealed.get(key) !== undefined && !this.#reconciler.isRight(key, version))
           this.#queue.add(key);
       },
-      onError: (error) => this.#interrupted("secrets", error),
+      ...this.#reporting("secrets"),
     });
     return reflector;
   }
 
-  #interrupted(name: string, { code, message }: SecretError): void {
-    this.#options.log.warn(`watch of ${name} interrupted, continuing`, { code, reason: message });
+  #observeWatches(): void {
+    const { metrics } = this.#options;
+    const oldest = (reflectors: { lastActivity: number }[]) => () =>
+      Math.min(...reflectors.map(({ lastActivity }) => lastActivity));
+    const followers = [...this.#followers.values()];
+    metrics.observeWatch("sealedsecrets", oldest(followers.map(({ sealed }) => sealed)));
+    if (this.#options.watchesSecrets)
+      metrics.observeWatch("secrets", oldest(followers.flatMap(({ secrets: own }) => own ?? [])));
+  }
+
+  #reporting(name: string): Pick<ReflectorOptions<unknown>, "onError" | "onHandlerError"> {
+    const { log } = this.#options;
+    return {
+      onError: ({ code, message }) =>
+        log.warn(`watch of ${name} interrupted, continuing`, { code, reason: message }),
+      onHandlerError: (key, thrown) =>
+        log.error("an event could not be taken, trying again", { key, code: asSecretError(thrown).code }),
+    };
   }
 
   #deleted(key: string, old: KubeObject | undefined): void {
@@ -225,9 +248,23 @@ export class Controller {
     );
   }
 
+  async #synced(reflectors: readonly { whenSynced: () => Promise<void> }[]): Promise<void> {
+    const stopped = new Promise((resolve) =>
+      this.#abort.signal.addEventListener("abort", resolve, { once: true }),
+    );
+    await Promise.race([Promise.all(reflectors.map((reflector) => reflector.whenSynced())), stopped]);
+  }
+
   #run(reflector: { run: (signal: AbortSignal) => Promise<void> }): void {
     this.#runs.push(reflector.run(this.#abort.signal));
   }
+}
+
+function lastSeen(
+  watch: Reflector<string> | undefined,
+  key: string,
+): { version: string | undefined } | undefined {
+  return watch?.synced === true ? { version: watch.get(key) } : undefined;
 }
 
 /** Items of a list carry no kind, and nobody here reads who managed a SealedSecret. */

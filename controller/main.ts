@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { homedir, tmpdir } from "node:os";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";

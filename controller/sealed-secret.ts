@@ -6,6 +6,7 @@ import type { Secret } from "../formats/secret.ts";
 import { applyPlan, planSecret, type Owner, type Plan } from "./apply.ts";
 import type { Drift } from "./drift.ts";
 import { keyOf, secrets, type Kube, type KubeObject, type Resource } from "./kube-api.ts";
+import type { Priority } from "./queue.ts";
 import type { SealingKeys } from "./sealing-keys.ts";
 import { isSynced, report, type Outcome, type Reporter } from "./status.ts";
 
@@ -28,6 +29,8 @@ interface Remembered {
   openedBy: ReadonlySet<string>;
 }
 
+const results = { create: "created", update: "updated", keep: "unchanged" } as const;
+
 /** What a {@link SealedSecretReconciler} works with. */
 export interface SealedSecretContext {
   kube: Kube;
@@ -35,6 +38,11 @@ export interface SealedSecretContext {
   reporter: Reporter;
   /** The cached object; `undefined` once it is deleted. */
   find: (key: string) => KubeObject | undefined;
+  /**
+   * What the watch of Secrets last said of one: its version, or that it holds none. `undefined` where it cannot tell, since
+   * Secrets are not watched or not listed yet.
+   */
+  lastSeen: (key: string) => { version: string | undefined } | undefined;
   /** Told of each live Secret that a pass has looked at, so that its next change is noticed. */
   onLive: (live: KubeObject) => void;
   /** `--accept-deprecated-v1-data` */
@@ -56,20 +64,28 @@ export class SealedSecretReconciler {
 
   /**
    * One pass over one object, from its present state alone.
+   * @returns when the queue should come back, if it should
    * @throws SecretError for the queue, whose retry policy decides when the next pass comes
    */
-  async reconcile(key: string): Promise<void> {
+  async reconcile(
+    key: string,
+    { priority }: { priority: Priority } = { priority: "change" },
+  ): Promise<{ requeueAfterMs?: number }> {
     const object = this.#context.find(key);
     if (object === undefined || object.metadata.deletionTimestamp !== undefined) {
       this.forget(key);
-      return;
+      return {};
     }
     const outcome = await this.#pass(object).catch((thrown: unknown): Outcome => {
       return { result: "failed", error: asSecretError(thrown) };
     });
     this.#note(key, outcome);
+    // In a start-up flood pods wait for Secrets, nobody for conditions: those follow in a second pass, behind the other objects.
+    if (priority === "resync" && outcome.result === "created" && outcome.drift === undefined)
+      return { requeueAfterMs: 0 };
     await report(object, outcome, this.#context.reporter);
     if (outcome.result === "failed") throw outcome.error;
+    return {};
   }
 
   /** Whether a version of an object's Secret is one that the last pass left or found right. */
@@ -103,29 +119,49 @@ export class SealedSecretReconciler {
   }
 
   async #pass(object: KubeObject): Promise<Outcome> {
-    const { kube } = this.#context;
     const key = keyOf(object.metadata);
     const before = this.#remembered.get(key);
     const source = this.#sourceOf(object);
-    const live = await kube.get(secrets, object.metadata);
-    if (live !== undefined) this.#context.onLive(live);
-    if (before?.source === source && live?.metadata.resourceVersion === before.secretVersion)
-      return { result: "unchanged" };
+    const seen = this.#context.lastSeen(key);
+    const isSame = (version: string | undefined): boolean =>
+      before?.source === source && version !== undefined && version === before.secretVersion;
+    if (isSame(seen?.version)) return { result: "unchanged" };
+    // A Secret that the watch does not hold is most likely not there: creating it finds out at no extra cost.
+    const mayBeThere = seen === undefined || seen.version !== undefined;
+    const live = mayBeThere ? await this.#look(object) : undefined;
+    if (isSame(live?.metadata.resourceVersion)) return { result: "unchanged" };
 
     const { secret, openedBy } = await this.#open(object, before);
+    try {
+      const { plan, version } = await this.#settle(object, { secret, live, mayBeThere });
+      this.#remembered.set(key, { source, secretVersion: version, openedBy });
+      const drift = driftOf(plan, before === undefined ? isSynced(object) : before.source === source);
+      return { result: results[plan.action], drift };
+    } finally {
+      for (const value of secret.entries.values()) value.fill(0);
+    }
+  }
+
+  async #look({ metadata }: KubeObject): Promise<KubeObject | undefined> {
+    const live = await this.#context.kube.get(secrets, metadata);
+    if (live !== undefined) this.#context.onLive(live);
+    return live;
+  }
+
+  /** Decides and writes, and once more where a Secret that was taken for absent is there. */
+  async #settle(
+    object: KubeObject,
+    { secret, live, mayBeThere }: { secret: Secret; live: KubeObject | undefined; mayBeThere: boolean },
+  ): Promise<{ plan: Plan; version: string | undefined }> {
     const plan = planSecret(secret, ownerOf(object), live);
-    const drift = driftOf(plan, {
-      wasRight: before === undefined ? isSynced(object) : before.source === source,
-    });
-    const written = await applyPlan(kube, plan).catch((thrown: unknown) => {
-      throw explained(thrown);
-    });
-    for (const value of secret.entries.values()) value.fill(0);
-    this.#remembered.set(key, { source, secretVersion: written ?? live?.metadata.resourceVersion, openedBy });
-    return {
-      result: plan.action === "keep" ? "unchanged" : plan.action === "create" ? "created" : "updated",
-      drift,
-    };
+    try {
+      const version = await applyPlan(this.#context.kube, plan);
+      return { plan, version: version ?? live?.metadata.resourceVersion };
+    } catch (thrown) {
+      const error = asSecretError(thrown);
+      if (mayBeThere || error.code !== "Conflict") throw explained(error);
+      return this.#settle(object, { secret, live: await this.#look(object), mayBeThere: true });
+    }
   }
 
   async #open(
@@ -165,7 +201,7 @@ function ownerOf({ metadata }: KubeObject): Owner {
 }
 
 /** A difference is drift where the Secret had been right for this very source; else it is news. */
-function driftOf(plan: Plan, { wasRight }: { wasRight: boolean }): Drift | undefined {
+function driftOf(plan: Plan, wasRight: boolean): Drift | undefined {
   if (!wasRight || plan.action === "keep") return undefined;
   if (plan.action === "update") return plan.drift;
   return {
@@ -189,8 +225,7 @@ function requireNoTemplates({ template, metadata }: SealedSecret): void {
 }
 
 /** The words that people search for, over the API server's refusal. */
-function explained(thrown: unknown): unknown {
-  const error = asSecretError(thrown);
+function explained(error: SecretError): SecretError {
   if (error.code !== "ImmutableSecret") return error;
   return new SecretError("ImmutableSecret", "the target Secret is immutable", {
     cause: error,

@@ -129,8 +129,9 @@ async function startOurs(cluster: Cluster): Promise<Contender> {
         figure("nodejs_eventloop_lag_p99_seconds") * 1000,
         figure("process_resident_memory_bytes") / 2 ** 20,
       ];
+      const cpu = figure("process_cpu_seconds_total");
       console.log(
-        `  ours: event-loop lag p99 ${lag.toFixed(0)} ms, resident memory ${memory.toFixed(0)} MiB`,
+        `  ours: ${cpu.toFixed(1)} s of CPU, event-loop lag p99 ${lag.toFixed(0)} ms, resident memory ${memory.toFixed(0)} MiB`,
       );
       await running.stop();
       rmSync(directory, { recursive: true, force: true });
