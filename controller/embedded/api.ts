@@ -32,6 +32,8 @@ export interface EmbeddedOptions {
   /** Changes kept per resource for watches; an older resourceVersion gets 410. Default 10,000. */
   historyLimit?: number | undefined;
   now?: (() => Date) | undefined;
+  /** Told of defects of the API itself; clients only see a 500. */
+  onFailure?: ((failure: unknown) => void) | undefined;
 }
 
 /** A running embedded API. */
@@ -140,6 +142,7 @@ async function serve({ options, store, directory, now }: Setup): Promise<Embedde
     openApi: new OpenApi(registry),
     tokens,
     store,
+    onFailure: options.onFailure ?? (() => undefined),
   });
   const server = secureServer(identity, (request, response) => void router.serve(request, response));
   await store.settled();

@@ -20,6 +20,8 @@ const subdomain = new RegExp(`^${label}(\\.${label})*$`);
 const qualifiedPart = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 const annotationsLimit = 256 * 1024;
 
+const standardFinalizers = new Set(["orphan", "foregroundDeletion", "kubernetes"]);
+
 const labelText =
   "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const subdomainText =
@@ -90,6 +92,16 @@ function ownerErrors(metadata: JsonObject): Cause[] {
   return errors;
 }
 
+/** Kinds of the core demand a slash in a finalizer's name; custom ones do not. */
+function finalizerErrors(resource: Resource, metadata: JsonObject): Cause[] {
+  if (resource.custom !== undefined || resource.kind === "CustomResourceDefinition") return [];
+  const at = "metadata.finalizers";
+  const why = "name is neither a standard finalizer name nor is it fully qualified";
+  return textsAt(metadata, "finalizers")
+    .filter((name) => !name.includes("/") && !standardFinalizers.has(name))
+    .map((name) => invalidValue(at, name, why));
+}
+
 /** The rules of ObjectMeta that hold for every kind. */
 export function metadataErrors(resource: Resource, object: JsonObject): Cause[] {
   const metadata = metadataOf(object);
@@ -98,15 +110,7 @@ export function metadataErrors(resource: Resource, object: JsonObject): Cause[] 
     ...labelErrors(objectAt(metadata, "labels") ?? {}),
     ...annotationErrors(objectAt(metadata, "annotations") ?? {}),
     ...ownerErrors(metadata),
-    ...textsAt(metadata, "finalizers")
-      .filter((name) => !name.includes("/") && !["orphan", "foregroundDeletion", "kubernetes"].includes(name))
-      .map((name) =>
-        invalidValue(
-          "metadata.finalizers",
-          name,
-          "name is neither a standard finalizer name nor is it fully qualified",
-        ),
-      ),
+    ...finalizerErrors(resource, metadata),
   ];
 }
 

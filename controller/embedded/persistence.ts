@@ -151,13 +151,13 @@ class Log implements Journal {
       await writeAll(this.#descriptor, line);
       await synced(this.#descriptor);
       this.#size += line.length;
-      if (this.#size > Math.max(compactAt, this.#snapshotSize) && this.#pending.length === 0) this.#compact();
+      if (this.#size > Math.max(compactAt, this.#snapshotSize)) this.#compact();
     } catch (failure) {
       this.#failed = failure;
     }
   }
 
-  /** Replaces the log by a snapshot. A crash in between leaves records that the snapshot already has; they are skipped. */
+  /** Replaces the log by a snapshot. Records that the snapshot has already, left by a crash or still to come, are skipped. */
   #compact(): void {
     this.#snapshotSize = writeSnapshot(this.#directory, this.#store);
     ftruncateSync(this.#descriptor, 0);

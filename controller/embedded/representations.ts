@@ -73,7 +73,10 @@ export function encodeList(
   wanted: Representation,
 ): string {
   if (wanted.as === "Table") {
-    return JSON.stringify(tableOf(resource, objects, { metadata, include: wanted.include, now: new Date() }));
+    const shown = metadata["continue"] === "" ? without(metadata, "continue") : metadata;
+    return JSON.stringify(
+      tableOf(resource, objects, { metadata: shown, include: wanted.include, now: new Date() }),
+    );
   }
   if (wanted.as === "PartialObjectMetadata") {
     const items = objects.map((object) => partial(object));

@@ -13,6 +13,7 @@ const api = await startEmbeddedApi({
   kubeconfig: kubeconfigPath,
   directory: directory === "" ? undefined : directory,
   crds,
+  onFailure: (failure) => console.error(failure),
 });
 process.stdout.write(`${api.url}\n`);
 const stop = (): void => void api.stop().then(() => process.exit(0));

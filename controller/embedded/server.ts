@@ -14,6 +14,7 @@ interface RouterParts {
   openApi: OpenApi;
   tokens: Tokens;
   store: Store;
+  onFailure: (failure: unknown) => void;
 }
 
 const aggregatedType = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -57,6 +58,7 @@ export class Router {
       await this.#answer(request, response);
     } catch (thrown) {
       const status = asStatus(thrown);
+      if (status !== thrown) this.#parts.onFailure(thrown);
       if (status.retryAfterSeconds !== undefined && !response.headersSent) {
         response.setHeader("Retry-After", status.retryAfterSeconds);
       }

@@ -207,6 +207,7 @@ export class Store {
     const count = this.#undelivered.findLastIndex((change) => change.version <= version) + 1;
     for (const change of this.#undelivered.splice(0, count)) {
       for (const watcher of this.#watchers.get(change.storage) ?? []) watcher(change);
+      change.frames.clear();
     }
   }
 

@@ -3,6 +3,8 @@ import type { Call } from "../controller/embedded/client.ts";
 /** One request of the table. */
 export interface Case extends Call {
   name: string;
+  /** What kube-apiserver 1.34 answers. */
+  status: number;
   /** What is not compared: wording that belongs to a library (JSON parsers, JSON patch), metadata of what is not stored. */
   free?: "message" | "metadata";
 }
@@ -100,53 +102,95 @@ export const widgetDefinition = {
 };
 
 const namespaces: Case[] = [
-  { name: "namespace", method: "POST", path: "/api/v1/namespaces", body: { metadata: { name: "conf" } } },
+  {
+    name: "namespace",
+    status: 201,
+    method: "POST",
+    path: "/api/v1/namespaces",
+    body: { metadata: { name: "conf" } },
+  },
   {
     name: "namespace again",
+    status: 409,
     method: "POST",
     path: "/api/v1/namespaces",
     body: { metadata: { name: "conf" } },
   },
   {
     name: "namespace with a bad name",
+    status: 422,
     method: "POST",
     path: "/api/v1/namespaces",
     body: { metadata: { name: "A_b" } },
   },
-  { name: "get namespace", path: "/api/v1/namespaces/conf" },
-  { name: "delete default", method: "DELETE", path: "/api/v1/namespaces/default" },
+  { name: "get namespace", status: 200, path: "/api/v1/namespaces/conf" },
+  { name: "delete default", status: 403, method: "DELETE", path: "/api/v1/namespaces/default" },
 ];
 
 const creations: Case[] = [
   {
     name: "secret",
+    status: 201,
     method: "POST",
     path: secrets,
     body: secret("a", { data: { x: b64("y") }, stringData: { s: "t" } }),
   },
-  { name: "secret again", method: "POST", path: secrets, body: secret("a") },
-  { name: "empty secret", method: "POST", path: secrets, body: secret("empty") },
-  { name: "no namespace", method: "POST", path: "/api/v1/namespaces/none/secrets", body: secret("a") },
+  { name: "secret again", status: 409, method: "POST", path: secrets, body: secret("a") },
+  { name: "empty secret", status: 201, method: "POST", path: secrets, body: secret("empty") },
+  {
+    name: "no namespace",
+    status: 404,
+    method: "POST",
+    path: "/api/v1/namespaces/none/secrets",
+    body: secret("a"),
+  },
   {
     name: "other namespace",
+    status: 400,
     method: "POST",
     path: secrets,
     body: secret("n", { metadata: { name: "n", namespace: "b" } }),
   },
-  { name: "no name", method: "POST", path: secrets, body: { metadata: {} } },
-  { name: "upper case name", method: "POST", path: secrets, body: secret("Upper") },
-  { name: "bad data key", method: "POST", path: secrets, body: secret("k", { data: { "a b": "eA==" } }) },
-  { name: "data key of dots", method: "POST", path: secrets, body: secret("k", { data: { "..": "eA==" } }) },
+  { name: "no name", status: 422, method: "POST", path: secrets, body: { metadata: {} } },
+  { name: "upper case name", status: 422, method: "POST", path: secrets, body: secret("Upper") },
+  {
+    name: "bad data key",
+    status: 422,
+    method: "POST",
+    path: secrets,
+    body: secret("k", { data: { "a b": "eA==" } }),
+  },
+  {
+    name: "data key of dots",
+    status: 422,
+    method: "POST",
+    path: secrets,
+    body: secret("k", { data: { "..": "eA==" } }),
+  },
   {
     name: "__proto__ and constructor are keys",
+    status: 201,
     method: "POST",
     path: secrets,
     body: '{"metadata":{"name":"proto"},"data":{"__proto__":"eA==","constructor":"eQ=="}}',
   },
-  { name: "bad base64", method: "POST", path: secrets, body: secret("k", { data: { a: "abc" } }) },
-  { name: "bad base64 character", method: "POST", path: secrets, body: secret("k", { data: { a: "ab!c" } }) },
+  {
+    name: "bad base64",
+    status: 400,
+    method: "POST",
+    path: secrets,
+    body: secret("k", { data: { a: "abc" } }),
+  },
+  {
+    name: "bad base64 character",
+    status: 400,
+    method: "POST",
+    path: secrets,
+    body: secret("k", { data: { a: "ab!c" } }),
+  },
   {
     name: "number in data",
+    status: 400,
     method: "POST",
     path: secrets,
     body: secret("k", { data: { a: 1 } }),
@@ -154,6 +198,7 @@ const creations: Case[] = [
   },
   {
     name: "number in labels",
+    status: 400,
     method: "POST",
     path: secrets,
     body: secret("k", { metadata: { name: "k", labels: { a: 1 } } }),
@@ -161,12 +206,14 @@ const creations: Case[] = [
   },
   {
     name: "bad label value",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("k", { metadata: { name: "k", labels: { a: "b c" } } }),
   },
   {
     name: "bad label key",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("k", { metadata: { name: "k", labels: { "a/b/c": "b" } } }),
@@ -174,48 +221,56 @@ const creations: Case[] = [
   },
   {
     name: "bad annotation key",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("k", { metadata: { name: "k", annotations: { "a b": "b" } } }),
   },
   {
     name: "too large",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("big", { data: { a: Buffer.alloc(1_048_577).toString("base64") } }),
   },
   {
     name: "as large as may be",
+    status: 201,
     method: "POST",
     path: `${secrets}?dryRun=All`,
     body: secret("big", { data: { a: Buffer.alloc(1_048_576).toString("base64") } }),
   },
   {
     name: "tls without keys",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("t", { type: "kubernetes.io/tls" }),
   },
   {
     name: "basic-auth without keys",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("t", { type: "kubernetes.io/basic-auth" }),
   },
   {
     name: "ssh-auth without key",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("t", { type: "kubernetes.io/ssh-auth" }),
   },
   {
     name: "dockerconfigjson without key",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("t", { type: "kubernetes.io/dockerconfigjson" }),
   },
   {
     name: "dockerconfigjson that is no JSON",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("t", { type: "kubernetes.io/dockerconfigjson", stringData: { ".dockerconfigjson": "{" } }),
@@ -223,24 +278,28 @@ const creations: Case[] = [
   },
   {
     name: "basic-auth",
+    status: 201,
     method: "POST",
     path: secrets,
     body: secret("basic", { type: "kubernetes.io/basic-auth", stringData: { username: "u" } }),
   },
   {
     name: "unknown field, strict",
+    status: 400,
     method: "POST",
     path: `${secrets}?fieldValidation=Strict`,
     body: secret("u", { foo: 1 }),
   },
   {
     name: "unknown field, ignored",
+    status: 201,
     method: "POST",
     path: `${secrets}?fieldValidation=Ignore`,
     body: secret("u", { foo: 1, metadata: { name: "u", bar: 2 } }),
   },
   {
     name: "wrong kind",
+    status: 400,
     method: "POST",
     path: secrets,
     body: { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "w" } },
@@ -248,28 +307,40 @@ const creations: Case[] = [
   },
   {
     name: "wrong version",
+    status: 400,
     method: "POST",
     path: secrets,
     body: { apiVersion: "v2", kind: "Secret", metadata: { name: "w" } },
     free: "message",
   },
-  { name: "not JSON", method: "POST", path: secrets, body: "{", free: "message" },
+  { name: "not JSON", status: 400, method: "POST", path: secrets, body: "{", free: "message" },
   {
     name: "resourceVersion on create",
+    status: 500,
     method: "POST",
     path: secrets,
     body: secret("r", { metadata: { name: "r", resourceVersion: "7" } }),
   },
   {
     name: "YAML body",
+    status: 201,
     method: "POST",
     path: secrets,
     body: "metadata: {name: yaml}\nstringData: {a: b}\n",
     type: "application/yaml",
   },
-  { name: "wrong media type", method: "POST", path: secrets, body: "x", type: "text/plain", free: "message" },
+  {
+    name: "wrong media type",
+    status: 415,
+    method: "POST",
+    path: secrets,
+    body: "x",
+    type: "text/plain",
+    free: "message",
+  },
   {
     name: "finalizer that is not qualified",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("f", { metadata: { name: "f", finalizers: ["odd"] } }),
@@ -277,50 +348,60 @@ const creations: Case[] = [
   },
   {
     name: "owner without uid",
+    status: 422,
     method: "POST",
     path: secrets,
     body: secret("o", {
       metadata: { name: "o", ownerReferences: [{ apiVersion: "v1", kind: "Secret", name: "a" }] },
     }),
   },
-  { name: "dry run", method: "POST", path: `${secrets}?dryRun=All`, body: secret("dry") },
-  { name: "nothing was written", path: `${secrets}/dry` },
+  { name: "dry run", status: 201, method: "POST", path: `${secrets}?dryRun=All`, body: secret("dry") },
+  { name: "nothing was written", status: 404, path: `${secrets}/dry` },
 ];
 
 const reads: Case[] = [
-  { name: "get", path: `${secrets}/a` },
-  { name: "get, absent", path: `${secrets}/absent` },
-  { name: "list", path: secrets },
-  { name: "list by labels", path: `${secrets}?labelSelector=${encodeURIComponent("a in (b),!c,d!=e")}` },
-  { name: "list by name", path: `${secrets}?fieldSelector=metadata.name=a` },
-  { name: "list by type", path: `${secrets}?fieldSelector=type=kubernetes.io/basic-auth` },
-  { name: "list by another field", path: `${secrets}?fieldSelector=foo=a`, free: "message" },
+  { name: "get", status: 200, path: `${secrets}/a` },
+  { name: "get, absent", status: 404, path: `${secrets}/absent` },
+  { name: "list", status: 200, path: secrets },
+  {
+    name: "list by labels",
+    status: 200,
+    path: `${secrets}?labelSelector=${encodeURIComponent("a in (b),!c,d!=e")}`,
+  },
+  { name: "list by name", status: 200, path: `${secrets}?fieldSelector=metadata.name=a` },
+  { name: "list by type", status: 200, path: `${secrets}?fieldSelector=type=kubernetes.io/basic-auth` },
+  { name: "list by another field", status: 400, path: `${secrets}?fieldSelector=foo=a`, free: "message" },
   {
     name: "list by a broken selector",
+    status: 400,
     path: `${secrets}?labelSelector=${encodeURIComponent("a in (")}`,
     free: "message",
   },
   {
     name: "list from the future",
+    status: 504,
     path: `${secrets}?resourceVersion=999999999&resourceVersionMatch=NotOlderThan`,
     free: "message",
   },
   {
     name: "list, metadata only",
+    status: 200,
     path: secrets,
     headers: { Accept: "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io" },
   },
   {
     name: "get, metadata only",
+    status: 200,
     path: `${secrets}/a`,
     headers: { Accept: "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io" },
   },
-  { name: "unknown resource", path: "/api/v1/namespaces/conf/nothings" },
-  { name: "unknown group", path: "/apis/none.example.com/v1/things" },
-  { name: "unknown subresource", path: `${secrets}/a/status` },
-  { name: "post to an object", method: "POST", path: `${secrets}/a`, body: {} },
+  { name: "unknown resource", status: 404, path: "/api/v1/namespaces/conf/nothings" },
+  { name: "unknown group", status: 404, path: "/apis/none.example.com/v1/things" },
+  { name: "unknown subresource", status: 404, path: `${secrets}/a/status` },
+  { name: "post to an object", status: 405, method: "POST", path: `${secrets}/a`, body: {} },
   {
     name: "create without a namespace",
+    status: 405,
     method: "POST",
     path: "/api/v1/secrets",
     body: secret("x"),
@@ -329,31 +410,47 @@ const reads: Case[] = [
 ];
 
 const updates: Case[] = [
-  { name: "put", method: "PUT", path: `${secrets}/a`, body: secret("a", { data: { x: b64("z") } }) },
+  {
+    name: "put",
+    status: 200,
+    method: "PUT",
+    path: `${secrets}/a`,
+    body: secret("a", { data: { x: b64("z") } }),
+  },
   {
     name: "put, nothing new",
+    status: 200,
     method: "PUT",
     path: `${secrets}/a`,
     body: secret("a", { data: { x: b64("z") } }),
   },
   {
     name: "put, stale",
+    status: 409,
     method: "PUT",
     path: `${secrets}/a`,
     body: secret("a", { metadata: { name: "a", resourceVersion: "1" } }),
   },
   {
     name: "put, other uid",
+    status: 409,
     method: "PUT",
     path: `${secrets}/a`,
     body: secret("a", { metadata: { name: "a", uid: "other" } }),
     free: "message",
   },
-  { name: "put, other name", method: "PUT", path: `${secrets}/a`, body: secret("b") },
-  { name: "put, absent", method: "PUT", path: `${secrets}/absent`, body: secret("absent") },
-  { name: "put, other type", method: "PUT", path: `${secrets}/a`, body: secret("a", { type: "other" }) },
+  { name: "put, other name", status: 400, method: "PUT", path: `${secrets}/a`, body: secret("b") },
+  { name: "put, absent", status: 404, method: "PUT", path: `${secrets}/absent`, body: secret("absent") },
+  {
+    name: "put, other type",
+    status: 422,
+    method: "PUT",
+    path: `${secrets}/a`,
+    body: secret("a", { type: "other" }),
+  },
   {
     name: "merge patch",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.merge,
@@ -361,6 +458,7 @@ const updates: Case[] = [
   },
   {
     name: "strategic patch",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.strategic,
@@ -371,6 +469,7 @@ const updates: Case[] = [
   },
   {
     name: "strategic patch adds a finalizer",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.strategic,
@@ -378,6 +477,7 @@ const updates: Case[] = [
   },
   {
     name: "json patch",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.json,
@@ -389,6 +489,7 @@ const updates: Case[] = [
   },
   {
     name: "json patch, test fails",
+    status: 422,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.json,
@@ -397,6 +498,7 @@ const updates: Case[] = [
   },
   {
     name: "json patch, no such path",
+    status: 422,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.json,
@@ -405,14 +507,23 @@ const updates: Case[] = [
   },
   {
     name: "patch, stale",
+    status: 409,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.merge,
     body: { metadata: { resourceVersion: "1" } },
   },
-  { name: "patch, absent", method: "PATCH", path: `${secrets}/absent`, type: patchTypes.merge, body: {} },
+  {
+    name: "patch, absent",
+    status: 404,
+    method: "PATCH",
+    path: `${secrets}/absent`,
+    type: patchTypes.merge,
+    body: {},
+  },
   {
     name: "patch of unknown type",
+    status: 415,
     method: "PATCH",
     path: `${secrets}/a`,
     type: "text/plain",
@@ -421,6 +532,7 @@ const updates: Case[] = [
   },
   {
     name: "make immutable",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/empty`,
     type: patchTypes.merge,
@@ -428,6 +540,7 @@ const updates: Case[] = [
   },
   {
     name: "change immutable data",
+    status: 422,
     method: "PATCH",
     path: `${secrets}/empty`,
     type: patchTypes.merge,
@@ -435,6 +548,7 @@ const updates: Case[] = [
   },
   {
     name: "unset immutable",
+    status: 422,
     method: "PATCH",
     path: `${secrets}/empty`,
     type: patchTypes.merge,
@@ -442,6 +556,7 @@ const updates: Case[] = [
   },
   {
     name: "label an immutable secret",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/empty`,
     type: patchTypes.merge,
@@ -453,6 +568,7 @@ const apply = (manager: string, more = ""): string => `${secrets}/applied?fieldM
 const applies: Case[] = [
   {
     name: "apply creates",
+    status: 201,
     method: "PATCH",
     path: apply("one"),
     type: patchTypes.apply,
@@ -460,6 +576,7 @@ const applies: Case[] = [
   },
   {
     name: "apply again",
+    status: 200,
     method: "PATCH",
     path: apply("one"),
     type: patchTypes.apply,
@@ -467,6 +584,7 @@ const applies: Case[] = [
   },
   {
     name: "another applies the same value",
+    status: 200,
     method: "PATCH",
     path: apply("two"),
     type: patchTypes.apply,
@@ -474,6 +592,7 @@ const applies: Case[] = [
   },
   {
     name: "another applies another value",
+    status: 409,
     method: "PATCH",
     path: apply("two"),
     type: patchTypes.apply,
@@ -481,6 +600,7 @@ const applies: Case[] = [
   },
   {
     name: "by force",
+    status: 200,
     method: "PATCH",
     path: apply("two", "&force=true"),
     type: patchTypes.apply,
@@ -488,6 +608,7 @@ const applies: Case[] = [
   },
   {
     name: "what is not applied any more goes",
+    status: 200,
     method: "PATCH",
     path: apply("one"),
     type: patchTypes.apply,
@@ -495,6 +616,7 @@ const applies: Case[] = [
   },
   {
     name: "an update takes over",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/applied`,
     type: patchTypes.merge,
@@ -502,6 +624,7 @@ const applies: Case[] = [
   },
   {
     name: "apply with managedFields",
+    status: 400,
     method: "PATCH",
     path: apply("one"),
     type: patchTypes.apply,
@@ -510,6 +633,7 @@ const applies: Case[] = [
   },
   {
     name: "apply without a manager",
+    status: 422,
     method: "PATCH",
     path: `${secrets}/applied`,
     type: patchTypes.apply,
@@ -521,23 +645,26 @@ const applies: Case[] = [
 const deletions: Case[] = [
   {
     name: "delete, other uid",
+    status: 409,
     method: "DELETE",
     path: `${secrets}/u`,
     body: { preconditions: { uid: "other" } },
     free: "message",
   },
-  { name: "delete", method: "DELETE", path: `${secrets}/u` },
-  { name: "delete again", method: "DELETE", path: `${secrets}/u` },
+  { name: "delete", status: 200, method: "DELETE", path: `${secrets}/u` },
+  { name: "delete again", status: 404, method: "DELETE", path: `${secrets}/u` },
   {
     name: "finalizer",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.merge,
     body: { metadata: { finalizers: ["x.example.com/f"] } },
   },
-  { name: "delete with a finalizer", method: "DELETE", path: `${secrets}/a` },
+  { name: "delete with a finalizer", status: 200, method: "DELETE", path: `${secrets}/a` },
   {
     name: "another finalizer while deleting",
+    status: 422,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.merge,
@@ -546,14 +673,16 @@ const deletions: Case[] = [
   },
   {
     name: "the last finalizer goes",
+    status: 200,
     method: "PATCH",
     path: `${secrets}/a`,
     type: patchTypes.merge,
     body: { metadata: { finalizers: null } },
   },
-  { name: "and so does the object", path: `${secrets}/a` },
+  { name: "and so does the object", status: 404, path: `${secrets}/a` },
   {
     name: "delete a collection, nothing written",
+    status: 200,
     method: "DELETE",
     path: `${secrets}?labelSelector=no=such`,
   },
@@ -562,6 +691,7 @@ const deletions: Case[] = [
 const custom: Case[] = [
   {
     name: "definition without a schema",
+    status: 422,
     method: "POST",
     path: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     body: {
@@ -572,6 +702,7 @@ const custom: Case[] = [
   },
   {
     name: "widget",
+    status: 201,
     method: "POST",
     path: widgets,
     body: widget("w", {
@@ -581,34 +712,57 @@ const custom: Case[] = [
   },
   {
     name: "widget, strict",
+    status: 400,
     method: "POST",
     path: `${widgets}?fieldValidation=Strict`,
     body: widget("s", { spec: { size: 1, extra: true } }),
   },
-  { name: "widget without spec", method: "POST", path: widgets, body: widget("s") },
-  { name: "widget without size", method: "POST", path: widgets, body: widget("s", { spec: {} }) },
-  { name: "widget of wrong type", method: "POST", path: widgets, body: widget("s", { spec: { size: "1" } }) },
-  { name: "widget out of range", method: "POST", path: widgets, body: widget("s", { spec: { size: 11 } }) },
+  { name: "widget without spec", status: 422, method: "POST", path: widgets, body: widget("s") },
+  {
+    name: "widget without size",
+    status: 422,
+    method: "POST",
+    path: widgets,
+    body: widget("s", { spec: {} }),
+  },
+  {
+    name: "widget of wrong type",
+    status: 422,
+    method: "POST",
+    path: widgets,
+    body: widget("s", { spec: { size: "1" } }),
+  },
+  {
+    name: "widget out of range",
+    status: 422,
+    method: "POST",
+    path: widgets,
+    body: widget("s", { spec: { size: 11 } }),
+  },
   {
     name: "widget of another color",
+    status: 422,
     method: "POST",
     path: widgets,
     body: widget("s", { spec: { size: 1, color: "blue" } }),
   },
   {
     name: "widget with a bad name",
+    status: 422,
     method: "POST",
     path: widgets,
     body: widget("s", { spec: { size: 1, name: "A" } }),
   },
   {
     name: "widget with a long name",
+    status: 422,
     method: "POST",
     path: widgets,
     body: widget("s", { spec: { size: 1, name: "abcdef" } }),
   },
   {
     name: "widget with null",
+    status: 201,
     method: "POST",
     path: widgets,
     body: widget("s", { spec: { size: 1, nothing: null, name: null } }),
@@ -616,6 +770,7 @@ const custom: Case[] = [
   },
   {
     name: "put without resourceVersion",
+    status: 422,
     method: "PUT",
     path: `${widgets}/w`,
     body: widget("w", { spec: { size: 2 } }),
@@ -623,6 +778,7 @@ const custom: Case[] = [
   },
   {
     name: "spec counts as a generation",
+    status: 200,
     method: "PATCH",
     path: `${widgets}/w`,
     type: patchTypes.merge,
@@ -630,6 +786,7 @@ const custom: Case[] = [
   },
   {
     name: "labels do not",
+    status: 200,
     method: "PATCH",
     path: `${widgets}/w`,
     type: patchTypes.merge,
@@ -637,6 +794,7 @@ const custom: Case[] = [
   },
   {
     name: "status is not written with the rest",
+    status: 200,
     method: "PATCH",
     path: `${widgets}/w`,
     type: patchTypes.merge,
@@ -644,15 +802,24 @@ const custom: Case[] = [
   },
   {
     name: "status",
+    status: 200,
     method: "PATCH",
     path: `${widgets}/w/status`,
     type: patchTypes.merge,
     body: { spec: { size: 9 }, status: { conditions: [{ type: "Ready", status: "True" }] } },
   },
-  { name: "get status", path: `${widgets}/w/status` },
-  { name: "strategic patch", method: "PATCH", path: `${widgets}/w`, type: patchTypes.strategic, body: {} },
+  { name: "get status", status: 200, path: `${widgets}/w/status` },
+  {
+    name: "strategic patch",
+    status: 415,
+    method: "PATCH",
+    path: `${widgets}/w`,
+    type: patchTypes.strategic,
+    body: {},
+  },
   {
     name: "apply lists",
+    status: 201,
     method: "PATCH",
     path: `${widgets}/l?fieldManager=one`,
     type: patchTypes.apply,
@@ -660,6 +827,7 @@ const custom: Case[] = [
   },
   {
     name: "apply more",
+    status: 200,
     method: "PATCH",
     path: `${widgets}/l?fieldManager=two`,
     type: patchTypes.apply,
@@ -667,6 +835,7 @@ const custom: Case[] = [
   },
   {
     name: "apply another value of an entry",
+    status: 409,
     method: "PATCH",
     path: `${widgets}/l?fieldManager=two`,
     type: patchTypes.apply,
@@ -674,26 +843,34 @@ const custom: Case[] = [
   },
   {
     name: "apply less",
+    status: 200,
     method: "PATCH",
     path: `${widgets}/l?fieldManager=one`,
     type: patchTypes.apply,
     body: widget("l", { spec: { size: 1 } }),
   },
-  { name: "list", path: widgets },
-  { name: "table", path: widgets, headers: { Accept: "application/json;as=Table;v=v1;g=meta.k8s.io" } },
-  { name: "discovery", path: "/apis/test.sealwright.dev/v1" },
-  { name: "group", path: "/apis/test.sealwright.dev" },
+  { name: "list", status: 200, path: widgets },
+  {
+    name: "table",
+    status: 200,
+    path: widgets,
+    headers: { Accept: "application/json;as=Table;v=v1;g=meta.k8s.io" },
+  },
+  { name: "discovery", status: 200, path: "/apis/test.sealwright.dev/v1" },
+  { name: "group", status: 200, path: "/apis/test.sealwright.dev" },
 ];
 
 const others: Case[] = [
   {
     name: "configmap",
+    status: 201,
     method: "POST",
     path: "/api/v1/namespaces/conf/configmaps",
     body: { metadata: { name: "c" }, data: { a: "b" } },
   },
   {
     name: "lease",
+    status: 201,
     method: "POST",
     path: "/apis/coordination.k8s.io/v1/namespaces/conf/leases",
     body: {
@@ -703,6 +880,7 @@ const others: Case[] = [
   },
   {
     name: "lease of no duration",
+    status: 422,
     method: "POST",
     path: "/apis/coordination.k8s.io/v1/namespaces/conf/leases",
     body: { metadata: { name: "m" }, spec: { holderIdentity: "me", leaseDurationSeconds: 0 } },
@@ -710,6 +888,7 @@ const others: Case[] = [
   },
   {
     name: "event",
+    status: 201,
     method: "POST",
     path: "/api/v1/namespaces/conf/events",
     body: {
@@ -726,19 +905,26 @@ const others: Case[] = [
   },
   {
     name: "event of another namespace",
+    status: 422,
     method: "POST",
     path: "/api/v1/namespaces/conf/events",
     body: { metadata: { name: "f" }, involvedObject: { kind: "Secret", namespace: "other", name: "a" } },
     free: "message",
   },
-  { name: "event in its own group", path: "/apis/events.k8s.io/v1/namespaces/conf/events/e" },
+  { name: "event in its own group", status: 200, path: "/apis/events.k8s.io/v1/namespaces/conf/events/e" },
   {
     name: "events of an object",
+    status: 200,
     path: "/api/v1/namespaces/conf/events?fieldSelector=involvedObject.name=a,involvedObject.kind=Secret",
   },
-  { name: "events of another", path: "/api/v1/namespaces/conf/events?fieldSelector=involvedObject.name=b" },
+  {
+    name: "events of another",
+    status: 200,
+    path: "/api/v1/namespaces/conf/events?fieldSelector=involvedObject.name=b",
+  },
   {
     name: "may I",
+    status: 201,
     method: "POST",
     path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
     body: {
@@ -750,16 +936,18 @@ const others: Case[] = [
   },
   {
     name: "service account",
+    status: 201,
     method: "POST",
     path: "/api/v1/namespaces/conf/serviceaccounts",
     body: { metadata: { name: "sa" } },
   },
   {
     name: "secrets as a table",
+    status: 200,
     path: secrets,
     headers: { Accept: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json" },
   },
-  { name: "core versions", path: "/api/v1/namespaces/conf/configmaps/c" },
+  { name: "core versions", status: 200, path: "/api/v1/namespaces/conf/configmaps/c" },
 ];
 
 /** In this order, since each builds on those before. */
