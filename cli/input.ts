@@ -93,20 +93,20 @@ function readWithTemplateHint(bytes: Uint8Array): Manifest[] {
   }
 }
 
-/** Runs `work`, and names the file in what it throws. */
-export function within<T>(file: string | undefined, work: () => T): T {
+/** Runs `work`, and says in what it throws where that was. */
+export function within<T>(place: string | undefined, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw placed(file, error);
+    throw placed(place, error);
   }
 }
 
-/** Names the file in an error, so that one of many inputs can be found. */
-export function placed(file: string | undefined, error: unknown): unknown {
-  if (!(error instanceof SecretError) || file === undefined) return error;
+/** Puts a file's or an object's name before an error's message, so that one of many can be found. */
+export function placed(place: string | undefined, error: unknown): unknown {
+  if (!(error instanceof SecretError) || place === undefined) return error;
   const { code, message, hint } = error;
-  return new SecretError(code, `${file}: ${message}`, {
+  return new SecretError(code, `${place}: ${message}`, {
     cause: error,
     ...(hint === undefined ? {} : { hint }),
   });

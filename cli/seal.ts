@@ -8,6 +8,7 @@ import type { Secret } from "../formats/secret.ts";
 import { getUsableCertificate } from "./certificate.ts";
 import { addFlags, flagsOf } from "./command-flags.ts";
 import { certificateFlags, clusterFlags, type Flags } from "./flags.ts";
+import { within } from "./input.ts";
 import { readPrivateKeys } from "./keys.ts";
 import { formatOf, render, writeOutput } from "./output.ts";
 import { updateFile } from "./output-file.ts";
@@ -49,7 +50,11 @@ async function sealSecrets(flags: Flags): Promise<void> {
   const certificate = await getUsableCertificate(flags);
   const keys = await readPrivateKeys(flags);
   const secrets = await readSecrets(flags);
-  for (const secret of secrets) requireSealable(secret, flags);
+  for (const [index, secret] of secrets.entries()) {
+    const which =
+      secrets.length === 1 ? undefined : `Secret ${secret.metadata.name ?? `number ${index + 1}`}`;
+    within(which, () => requireSealable(secret, flags));
+  }
   const sealAll = async (before: readonly SealedSecret[]): Promise<string> => {
     const sealed: JsonObject[] = [];
     for (const secret of secrets) {
