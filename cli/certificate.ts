@@ -47,7 +47,7 @@ async function readCertificate(flags: Flags, isPinned: boolean): Promise<Sealing
 async function fromFile(file: string): Promise<SealingCertificate> {
   const pem = Buffer.from(await readInputFile(file)).toString("latin1");
   try {
-    return await parseCertificate(pem);
+    return parseCertificate(pem);
   } catch (error) {
     throw placed(file, error);
   }

@@ -14,7 +14,7 @@ export async function sealRaw(flags: Flags): Promise<void> {
   const scope = scopeFlag(flags) ?? "strict";
   const target = { scope, ...placeFor(scope, flags) };
   const value = await readValue(flags);
-  await writeOutput(flags, await sealItem(value, target, certificate));
+  await writeOutput(flags, sealItem(value, target, certificate));
 }
 
 function placeFor(scope: Scope, flags: Flags): { namespace?: string; name?: string } {

@@ -20,12 +20,22 @@ export function requireUnexposed(secret: Secret): void {
   ];
   for (const [entry, value] of secret.entries) {
     if (value.length < minimumBytes) continue;
-    const forms = [Buffer.from(value).toString("utf8"), encodeBase64(value)].filter(
-      (form) => !name.includes(form) && !namespace.includes(form),
-    );
+    const forms = writtenForms(value).filter((form) => !name.includes(form) && !namespace.includes(form));
     const exposed = texts.find(({ text }) => forms.some((form) => text.includes(form)));
     if (exposed !== undefined) throw exposure(exposed.place, entry, secret);
   }
+}
+
+/** How a value may stand in a text: as it is, without its line end, escaped in JSON, in base64 with or without padding. */
+function writtenForms(value: Uint8Array): string[] {
+  const text = Buffer.from(value).toString("utf8");
+  const forms = [
+    text,
+    text.trim(),
+    JSON.stringify(text).slice(1, -1),
+    encodeBase64(value).replace(/=+$/, ""),
+  ];
+  return forms.filter((form) => form.length >= minimumBytes);
 }
 
 function exposure(place: string, entry: string, { metadata }: Secret): SecretError {

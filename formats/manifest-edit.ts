@@ -98,15 +98,14 @@ function editYaml(text: string, edits: readonly DocumentEdit[]): string {
   const wanted = documents.map((document): unknown => document.toJS());
   for (const { document, changes } of edits) {
     const root = documents[document]?.contents;
-    if (!isMap(root)) throw cannotEdit(document);
+    if (!isMap(root)) throw cannotEdit();
     editor.change(root, changes);
     wanted[document] = changedValue(wanted[document], changes);
   }
   const edited = editor.result();
   // The one proof that counts: what the new text says is what was meant.
   const found = valuesOf(edited);
-  const wrong = wanted.findIndex((value, index) => !isDeepStrictEqual(value, found[index]));
-  if (wrong !== -1 || found.length !== wanted.length) throw cannotEdit(Math.max(wrong, 0));
+  if (!isDeepStrictEqual(wanted, found)) throw cannotEdit();
   return edited;
 }
 
@@ -119,14 +118,10 @@ function valuesOf(text: string): unknown[] {
   }
 }
 
-function cannotEdit(index: number): SecretError {
-  return new SecretError(
-    "InvalidInput",
-    `document ${index + 1} is written in a way that cannot be edited in place`,
-    {
-      hint: "write it without aliases, anchors and tags where the change goes; nothing was written",
-    },
-  );
+function cannotEdit(): SecretError {
+  return new SecretError("InvalidInput", "the YAML is written in a way that cannot be edited in place", {
+    hint: "write it without aliases, anchors and tags where the change goes; nothing was written",
+  });
 }
 
 /** Collects the splices for one document of a text. */
@@ -160,6 +155,7 @@ class YamlEditor {
   }
 
   #descend(parent: YAMLMap, pair: Pair, changes: Changes): void {
+    if (Object.keys(changes).length === 0) return;
     const value = pair.value;
     if (isSeq(value)) {
       for (const [index, change] of Object.entries(changes)) {
@@ -185,6 +181,8 @@ class YamlEditor {
 
   #replace(map: YAMLMap, pair: Pair, value: string): void {
     const { start, end } = this.#valueOf(pair);
+    const node = isScalar(pair.value) ? pair.value : undefined;
+    if (node?.tag !== undefined || node?.anchor !== undefined) throw cannotEdit();
     // A block scalar owns the line end behind it.
     const tail = this.#text.slice(start, end).endsWith("\n") ? this.#lineEnd : "";
     const space = this.#text[start - 1] === ":" ? " " : "";
@@ -272,7 +270,10 @@ class YamlEditor {
       .flatMap(([key, change]) =>
         typeof change === "string"
           ? [`${margin}${scalar(key)}: ${scalar(change)}`]
-          : [`${margin}${scalar(key)}:`, ...this.#block(change, indent + 2)],
+          : [
+              `${margin}${scalar(key)}:${Object.keys(change).length === 0 ? " {}" : ""}`,
+              ...this.#block(change, indent + 2),
+            ],
       );
   }
 
