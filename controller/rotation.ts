@@ -48,7 +48,7 @@ export async function rotate(
   const target = targetOf(sealed.metadata);
   const items: [string, string][] = [];
   for (const [entry, value] of opened) {
-    items.push([entry, await sealItem(value, target, certificate)]);
+    items.push([entry, sealItem(value, target, certificate)]);
     value.fill(0);
   }
   if (sealed.blob !== undefined) return { ...sealed, blob: items[0]?.[1] ?? "" };

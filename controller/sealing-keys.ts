@@ -176,7 +176,7 @@ export class SealingKeys {
   async #read(secret: KubeObject): Promise<RegisteredKey> {
     const { name, creationTimestamp } = secret.metadata;
     try {
-      const certificate = await parseCertificate(textEntry(secret, "tls.crt"));
+      const certificate = parseCertificate(textEntry(secret, "tls.crt"));
       const key = await parsePrivateKey(textEntry(secret, "tls.key"));
       if (key.fingerprint !== certificate.fingerprint)
         throw new SecretError("InvalidKey", "key and certificate differ");

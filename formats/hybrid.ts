@@ -1,4 +1,12 @@
-import { createCipheriv, createDecipheriv, randomBytes, webcrypto } from "node:crypto";
+import {
+  constants,
+  createCipheriv,
+  createDecipheriv,
+  publicEncrypt,
+  randomBytes,
+  webcrypto,
+  type KeyObject,
+} from "node:crypto";
 import { SecretError } from "./errors.ts";
 
 /**
@@ -14,25 +22,18 @@ const tagBytes = 16;
 const nonce = new Uint8Array(12);
 const cipher = "aes-256-gcm";
 
-/** RSA runs on the thread pool: a 4096-bit private operation takes milliseconds and must not block the event loop. */
-const rsa = webcrypto.subtle;
 const oaep = { name: "RSA-OAEP", hash: "SHA-256" } as const;
 
 /** A public RSA key that may wrap session keys. */
-export type WrappingKey = webcrypto.CryptoKey;
+export type WrappingKey = KeyObject;
 /** A private RSA key that may unwrap session keys. */
 export type UnwrappingKey = webcrypto.CryptoKey;
-
-/** Imports a public key for wrapping. @param spki DER of a SubjectPublicKeyInfo holding an RSA key */
-export function importWrappingKey(spki: Uint8Array): Promise<WrappingKey> {
-  return rsa.importKey("spki", Uint8Array.from(spki), oaep, false, ["encrypt"]);
-}
 
 /** Imports a private key for unwrapping. @param pkcs8 DER of a PKCS#8 RSA private key; the copy made here is wiped */
 export async function importUnwrappingKey(pkcs8: Uint8Array): Promise<UnwrappingKey> {
   const copy = Uint8Array.from(pkcs8);
   try {
-    return await rsa.importKey("pkcs8", copy, oaep, false, ["decrypt"]);
+    return await webcrypto.subtle.importKey("pkcs8", copy, oaep, false, ["decrypt"]);
   } finally {
     copy.fill(0);
   }
@@ -43,19 +44,15 @@ export async function importUnwrappingKey(pkcs8: Uint8Array): Promise<Unwrapping
  * @param label OAEP label, the scope's bytes; empty for cluster-wide
  * @returns a new envelope: 2 + modulus + plaintext + 16 bytes
  */
-export async function encryptEnvelope(
-  key: WrappingKey,
-  label: Uint8Array,
-  plaintext: Uint8Array,
-): Promise<Uint8Array> {
+export function encryptEnvelope(key: WrappingKey, label: Uint8Array, plaintext: Uint8Array): Uint8Array {
   const sessionKey = randomBytes(sessionKeyBytes);
   try {
     const aes = createCipheriv(cipher, sessionKey, nonce, { authTagLength: tagBytes });
     const body = [aes.update(plaintext), aes.final(), aes.getAuthTag()];
-    const wrapped = await rsa.encrypt({ name: oaep.name, label: Uint8Array.from(label) }, key, sessionKey);
+    const wrapped = wrap(key, label, sessionKey);
     const length = Buffer.alloc(lengthBytes);
-    length.writeUInt16BE(wrapped.byteLength);
-    return Buffer.concat([length, new Uint8Array(wrapped), ...body]);
+    length.writeUInt16BE(wrapped.length);
+    return Buffer.concat([length, wrapped, ...body]);
   } finally {
     sessionKey.fill(0);
   }
@@ -91,6 +88,13 @@ function splitEnvelope(envelope: Uint8Array): { wrapped: Uint8Array; body: Uint8
   return { wrapped: envelope.subarray(lengthBytes, bodyAt), body: envelope.subarray(bodyAt) };
 }
 
+/** The public operation takes a fraction of a millisecond; setting WebCrypto up for it would take far longer. */
+function wrap(key: WrappingKey, label: Uint8Array, sessionKey: Uint8Array): Uint8Array {
+  const padding = constants.RSA_PKCS1_OAEP_PADDING;
+  return publicEncrypt({ key, padding, oaepHash: "sha256", oaepLabel: label }, sessionKey);
+}
+
+/** The private operation takes milliseconds: WebCrypto runs it on the thread pool, so that it never blocks the event loop. */
 async function unwrap(
   key: UnwrappingKey,
   label: Uint8Array,
@@ -98,7 +102,9 @@ async function unwrap(
 ): Promise<Uint8Array | undefined> {
   const algorithm = { name: oaep.name, label: Uint8Array.from(label) };
   try {
-    const sessionKey = new Uint8Array(await rsa.decrypt(algorithm, key, Uint8Array.from(wrapped)));
+    const sessionKey = new Uint8Array(
+      await webcrypto.subtle.decrypt(algorithm, key, Uint8Array.from(wrapped)),
+    );
     return sessionKey.length === sessionKeyBytes ? sessionKey : undefined;
   } catch (error) {
     // The one error WebCrypto gives for a ciphertext that is not for this key and label.

@@ -52,7 +52,7 @@ export async function seal(secret: Secret, { certificate, previous }: SealOption
       : await unchangedItems(secret, { target, certificate, previous });
   const items = new Map<string, string>();
   for (const [entry, value] of secret.entries) {
-    items.set(entry, kept.get(entry) ?? (await sealItem(value, target, certificate)));
+    items.set(entry, kept.get(entry) ?? sealItem(value, target, certificate));
   }
   return { metadata, template, encryptedData: Object.fromEntries(items) };
 }
@@ -62,12 +62,8 @@ export async function seal(secret: Secret, { certificate, previous }: SealOption
  * @returns base64 of its envelope
  * @throws SecretError `InvalidSecret` where the target lacks what its scope needs
  */
-export async function sealItem(
-  value: Uint8Array,
-  target: Target,
-  certificate: SealingCertificate,
-): Promise<string> {
-  return encodeBase64(await encryptEnvelope(certificate.publicKey, encryptionLabel(target), value));
+export function sealItem(value: Uint8Array, target: Target, certificate: SealingCertificate): string {
+  return encodeBase64(encryptEnvelope(certificate.publicKey, encryptionLabel(target), value));
 }
 
 /** The template that carries a Secret's metadata, type and immutability, without what describes one live object. */
@@ -130,7 +126,7 @@ export async function reseal(
     const current =
       options.keepCurrent === true && opened.openedBy.get(entry) === options.certificate.fingerprint;
     const kept = current ? sealed.encryptedData[entry] : undefined;
-    items.set(entry, kept ?? (await sealItem(value, target, options.certificate)));
+    items.set(entry, kept ?? sealItem(value, target, options.certificate));
     value.fill(0);
   }
   return { ...sealed, encryptedData: Object.fromEntries(items) };

@@ -1,7 +1,7 @@
 import { X509Certificate, type KeyObject } from "node:crypto";
 import { SecretError } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { importWrappingKey, type WrappingKey } from "./hybrid.ts";
+import type { WrappingKey } from "./hybrid.ts";
 
 /** The public half of a cluster's sealing key, as its certificate gives it. */
 export interface SealingCertificate {
@@ -25,7 +25,7 @@ const clockSkewMs = 60 * 60 * 1000;
  * Reads the first certificate of a PEM text.
  * @throws SecretError `InvalidCertificate` where there is none, it does not parse, or its key is not RSA
  */
-export async function parseCertificate(pem: string): Promise<SealingCertificate> {
+export function parseCertificate(pem: string): SealingCertificate {
   const block = certificateBlock.exec(pem)?.[0];
   if (block === undefined) {
     throw new SecretError("InvalidCertificate", "data does not contain any valid RSA or ECDSA certificates", {
@@ -48,7 +48,7 @@ export async function parseCertificate(pem: string): Promise<SealingCertificate>
     bits: publicKey.asymmetricKeyDetails?.modulusLength ?? 0,
     notBefore: new Date(certificate.validFrom),
     notAfter: new Date(certificate.validTo),
-    publicKey: await importWrappingKey(publicKey.export({ type: "spki", format: "der" })),
+    publicKey,
   };
 }
 

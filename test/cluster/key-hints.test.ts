@@ -71,7 +71,7 @@ async function storeKey({ privateKeyPem, certificatePem }: IssuedKey, index: num
 }
 
 async function createSealed(name: string, { certificatePem }: IssuedKey): Promise<void> {
-  const certificate = await parseCertificate(certificatePem);
+  const certificate = parseCertificate(certificatePem);
   const values = Array.from(
     { length: valuesEach },
     (_, index) => [`entry-${index}`, Buffer.from(name)] as const,

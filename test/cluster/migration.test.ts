@@ -88,7 +88,7 @@ const present: readonly Secret[] = [
 ];
 
 async function create(secret: Secret, certificatePem: string): Promise<void> {
-  const sealed = await seal(secret, { certificate: await parseCertificate(certificatePem) });
+  const sealed = await seal(secret, { certificate: parseCertificate(certificatePem) });
   await admin.create(sealedSecrets, sealedSecretManifest(sealed) as unknown as KubeObject);
 }
 

@@ -145,7 +145,7 @@ export class Subject {
 
   /** The controller's newest certificate, over its HTTP server. */
   async certificate(): Promise<SealingCertificate> {
-    this.#certificate ??= await parseCertificate(await (await fetch(`${this.url}/v1/cert.pem`)).text());
+    this.#certificate ??= parseCertificate(await (await fetch(`${this.url}/v1/cert.pem`)).text());
     return this.#certificate;
   }
 
@@ -156,7 +156,7 @@ export class Subject {
       notBefore: new Date(Date.now() - 1000 * 3600 * 24 * 60),
       ttlSeconds: 86_400_000,
     });
-    return { ...issued, certificate: await parseCertificate(issued.certificatePem) };
+    return { ...issued, certificate: parseCertificate(issued.certificatePem) };
   }
 
   async foreignCertificate(): Promise<SealingCertificate> {
@@ -213,7 +213,7 @@ export class Subject {
   /** The deprecated form: one blob that holds the Secret as JSON. */
   async sealBlob(name: string, secret: object): Promise<KubeObject> {
     const target = { scope: "strict", namespace: this.namespace, name } as const;
-    const data = await sealItem(Buffer.from(JSON.stringify(secret)), target, await this.certificate());
+    const data = sealItem(Buffer.from(JSON.stringify(secret)), target, await this.certificate());
     return this.#put({
       apiVersion: "bitnami.com/v1alpha1",
       kind: "SealedSecret",

@@ -44,7 +44,7 @@ const backend = {
 async function issued(): Promise<Pair> {
   const terms = { bits: 2048, commonName: "", notBefore: new Date(), ttlSeconds: 3600 };
   const { certificatePem, privateKeyPem } = await issueKey(terms);
-  return { key: await parsePrivateKey(privateKeyPem), certificate: await parseCertificate(certificatePem) };
+  return { key: await parsePrivateKey(privateKeyPem), certificate: parseCertificate(certificatePem) };
 }
 
 type Changes = Partial<ServerLimits> &
@@ -225,7 +225,7 @@ describe("/v1/verify", () => {
   });
   test("the deprecated blob opens unless it is refused", async () => {
     const target = { scope: "strict", namespace: "shop", name: "db" } as const;
-    const blob = await sealItem(Buffer.from("{}"), target, newest.certificate);
+    const blob = sealItem(Buffer.from("{}"), target, newest.certificate);
     const object = changed(await sealed(), ["spec"], { data: blob, encryptedData: {} });
     expect(await verify(object)).toBe(200);
     expect(await verify(changed(await sealed(), ["spec", "data"], blob))).toBe(409);
@@ -272,7 +272,7 @@ describe("/v1/rotate", () => {
   });
   test("the deprecated blob stays one", async () => {
     const target = { scope: "strict", namespace: "shop", name: "db" } as const;
-    const blob = await sealItem(Buffer.from("not even JSON"), target, older.certificate);
+    const blob = sealItem(Buffer.from("not even JSON"), target, older.certificate);
     const reply = await ask("/v1/rotate", {
       body: toJson(changed(await sealed(), ["spec"], { data: blob, encryptedData: {} })),
     });
@@ -575,7 +575,7 @@ test("T70: no part of a bad body shows in a log line or an answer", async () => 
 
 test("T71: names of the language's own have no effect", async () => {
   const target = { scope: "strict", namespace: "shop", name: "db" } as const;
-  const item = await sealItem(Buffer.from("value"), target, older.certificate);
+  const item = sealItem(Buffer.from("value"), target, older.certificate);
   const names = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"];
   const items = names.map((name) => `${JSON.stringify(name)}: ${JSON.stringify(item)}`).join(", ");
   const body = `{"apiVersion":"bitnami.com/v1alpha1","kind":"SealedSecret","__proto__":{"polluted":1},

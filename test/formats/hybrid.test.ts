@@ -15,10 +15,10 @@ const label = Buffer.from("ns/app");
 test("an envelope: length, RSA part, body and tag; new every time", async () => {
   for (const [bits, { certificate, key }] of pairs) {
     const plaintext = Buffer.from("abc");
-    const envelope = await encryptEnvelope(certificate.publicKey, label, plaintext);
+    const envelope = encryptEnvelope(certificate.publicKey, label, plaintext);
     expect(envelope).toHaveLength(2 + bits / 8 + plaintext.length + 16);
     expect(Buffer.from(envelope).readUInt16BE(0)).toBe(bits / 8);
-    expect(await encryptEnvelope(certificate.publicKey, label, plaintext)).not.toEqual(envelope);
+    expect(encryptEnvelope(certificate.publicKey, label, plaintext)).not.toEqual(envelope);
     expect(await decryptEnvelope(key.privateKey, label, envelope)).toEqual(plaintext);
   }
 });
@@ -30,7 +30,7 @@ test("any plaintext comes back under its label, and under no other", async () =>
       fc.string(),
       fc.string(),
       async (plaintext, own, other) => {
-        const envelope = await encryptEnvelope(small.certificate.publicKey, Buffer.from(own), plaintext);
+        const envelope = encryptEnvelope(small.certificate.publicKey, Buffer.from(own), plaintext);
         const opened = await decryptEnvelope(small.key.privateKey, Buffer.from(own), envelope);
         expect(Buffer.from(opened!)).toEqual(Buffer.from(plaintext));
         fc.pre(own !== other);
@@ -41,7 +41,7 @@ test("any plaintext comes back under its label, and under no other", async () =>
 });
 
 test("another key does not fit", async () => {
-  const envelope = await encryptEnvelope(small.certificate.publicKey, label, Buffer.from("abc"));
+  const envelope = encryptEnvelope(small.certificate.publicKey, label, Buffer.from("abc"));
   for (const bits of [1024, 2048]) {
     const { key } = await newKeyPair({ bits });
     expect(await decryptEnvelope(key.privateKey, label, envelope)).toBeUndefined();
@@ -49,7 +49,7 @@ test("another key does not fit", async () => {
 });
 
 test("an envelope may lie within a larger buffer", async () => {
-  const envelope = await encryptEnvelope(small.certificate.publicKey, label, Buffer.from("abc"));
+  const envelope = encryptEnvelope(small.certificate.publicKey, label, Buffer.from("abc"));
   const within = Buffer.concat([Buffer.alloc(7, 0xff), envelope, Buffer.alloc(5)]).subarray(
     7,
     7 + envelope.length,
@@ -59,19 +59,17 @@ test("an envelope may lie within a larger buffer", async () => {
 
 test.each([4, 8, 12, 15])("T09 a GCM tag cut to %d bytes is refused", async (kept) => {
   for (const length of [0, 1, 16, 1000]) {
-    const envelope = await encryptEnvelope(small.certificate.publicKey, label, Buffer.alloc(length, 1));
+    const envelope = encryptEnvelope(small.certificate.publicKey, label, Buffer.alloc(length, 1));
     const cut = envelope.subarray(0, envelope.length - 16 + kept);
-    const outcome = await decryptEnvelope(small.key.privateKey, label, cut).catch((error: unknown) =>
-      failureOf(() => Promise.reject(error)),
-    );
+    const open = () => decryptEnvelope(small.key.privateKey, label, cut);
     // Too short for a tag at all: no envelope. Else the last plaintext bytes are taken for tag bytes, and it does not verify.
-    if (length < 16 - kept) expect(outcome).toBeUndefined();
-    else expect(outcome).toMatchObject({ code: "Altered" });
+    if (length < 16 - kept) expect(await open()).toBeUndefined();
+    else expect(await failureOf(open)).toMatchObject({ code: "Altered" });
   }
 });
 
 test("T08 an envelope with a bad length header is refused", async () => {
-  const envelope = Buffer.from(await encryptEnvelope(small.certificate.publicKey, label, Buffer.from("abc")));
+  const envelope = Buffer.from(encryptEnvelope(small.certificate.publicKey, label, Buffer.from("abc")));
   for (const length of [0, 1, 127, 129, 130, 200, 0x7fff, 0xffff]) {
     envelope.writeUInt16BE(length);
     expect(await decryptEnvelope(small.key.privateKey, label, envelope), String(length)).toBeUndefined();

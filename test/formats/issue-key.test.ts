@@ -43,7 +43,7 @@ test("a certificate as the controller's: dates, key, extensions, signature", asy
   expect(hex, "keyUsage: critical, encipherOnly alone").toContain(`0603551d0f${critical}040403020001`);
   expect(hex, "basicConstraints: critical, CA").toContain(`0603551d13${critical}040530030101ff`);
   expect(hex.match(/0603551d/g), "no further extensions").toHaveLength(2);
-  const certificate = await parseCertificate(issued.certificatePem);
+  const certificate = parseCertificate(issued.certificatePem);
   expect(certificate).toMatchObject({ bits: 2048, notBefore, notAfter: new Date("2036-02-27T10:20:30Z") });
   expect(certificate.fingerprint).toBe((await parsePrivateKey(issued.privateKeyPem)).fingerprint);
 });

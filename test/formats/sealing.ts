@@ -17,7 +17,7 @@ export async function newKeyPair({ bits = 2048, notBefore = hoursFromNow(-12), t
   return {
     ...issued,
     key: await parsePrivateKey(issued.privateKeyPem),
-    certificate: await parseCertificate(issued.certificatePem),
+    certificate: parseCertificate(issued.certificatePem),
   } satisfies KeyPair;
 }
 

@@ -61,7 +61,7 @@ test.each(scopes)(
 
 test("T04 an item moved in from another object is refused by name", async () => {
   const sealed = await sealIn("strict");
-  const foreign = await sealItem(
+  const foreign = sealItem(
     Buffer.from("x"),
     { scope: "strict", namespace: "ns", name: "other" },
     certificate,
@@ -128,9 +128,9 @@ test("without keys nothing opens, and nothing to open is an empty Secret", async
 test("each item opens under its own key, and the result says which", async () => {
   const target = { scope: "strict", namespace: "ns", name: "app" } as const;
   const items = {
-    a: await sealItem(Buffer.from("1"), target, certificate),
-    b: await sealItem(Buffer.from("2"), target, older.certificate),
-    c: await sealItem(Buffer.from("3"), target, certificate),
+    a: sealItem(Buffer.from("1"), target, certificate),
+    b: sealItem(Buffer.from("2"), target, older.certificate),
+    c: sealItem(Buffer.from("3"), target, certificate),
   };
   const opened = await openItems(items, target, keys);
   opened.requireAll();
@@ -159,9 +159,9 @@ const inner = secretManifest(
   }),
 );
 
-async function blobOf(object: unknown): Promise<SealedSecret> {
+function blobOf(object: unknown): SealedSecret {
   const target = { scope: "strict", namespace: "ns", name: "app" } as const;
-  const blob = await sealItem(Buffer.from(JSON.stringify(object)), target, certificate);
+  const blob = sealItem(Buffer.from(JSON.stringify(object)), target, certificate);
   return {
     metadata: { name: "app", namespace: "ns" },
     template: { metadata: { labels: { not: "this" } } },
@@ -172,7 +172,7 @@ async function blobOf(object: unknown): Promise<SealedSecret> {
 
 test("the deprecated blob holds a whole Secret, opened where it is allowed", async () => {
   for (const object of [inner, { ...inner, kind: undefined, apiVersion: undefined }]) {
-    const { secret, openedBy } = await unseal(await blobOf(object), keys, { acceptBlob: true });
+    const { secret, openedBy } = await unseal(blobOf(object), keys, { acceptBlob: true });
     expect(secret.metadata).toEqual({ name: "app", namespace: "ns", labels: { a: "b" } });
     expect(secret.type).toBe("a/b");
     expect(Buffer.from(secret.entries.get("k")!).toString()).toBe("v");
@@ -181,7 +181,7 @@ test("the deprecated blob holds a whole Secret, opened where it is allowed", asy
 });
 
 test("the deprecated blob is refused without leave, beside items, moved, or holding no Secret", async () => {
-  const sealed = await blobOf(inner);
+  const sealed = blobOf(inner);
   const refusal = (object: SealedSecret) => failureOf(() => unseal(object, keys, { acceptBlob: true }));
   expect(await failureOf(() => unseal(sealed, keys))).toMatchObject({
     code: "InvalidSealedSecret",
@@ -192,7 +192,7 @@ test("the deprecated blob is refused without leave, beside items, moved, or hold
     "CannotUnseal",
   );
   for (const object of ["canary-77", { kind: "Pod" }, { ...inner, data: { k: "canary-77!" } }]) {
-    const failure = await refusal(await blobOf(object));
+    const failure = await refusal(blobOf(object));
     expect(["InvalidInput", "InvalidSecret"]).toContain(failure.code);
     expect(failure.message + failure.hint).not.toContain("canary");
   }
