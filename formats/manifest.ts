@@ -1,5 +1,6 @@
-import { parseAllDocuments, stringify, type Document, type Tags } from "yaml";
+import { parseAllDocuments, type Document } from "yaml";
 import { SecretError } from "./errors.ts";
+import { kubernetesTags, stringifyYaml } from "./yaml-dialect.ts";
 
 /** A JSON object as read from a manifest. */
 export type JsonObject = Record<string, unknown>;
@@ -31,17 +32,12 @@ export interface Manifest {
 const maxDepth = 100;
 const yamlOptions = {
   version: "1.1",
-  customTags: (tags: Tags) => tags.filter((tag) => !isForeignTag(tag)),
+  customTags: kubernetesTags,
   merge: true,
   strict: true,
   uniqueKeys: true,
   stringKeys: true,
 } as const;
-/** What YAML 1.1 has and Kubernetes' reader has not: dates and base-60 numbers are text to it, a set is a map. */
-function isForeignTag(tag: Tags[number]): boolean {
-  if (typeof tag !== "object") return false;
-  return tag.format === "TIME" || /:(timestamp|set|omap|pairs)$/.test(tag.tag);
-}
 /** `yaml` counts each alias' expansion; a bomb stops here, while no manifest has a hundred. */
 const maxAliasCount = 100;
 
@@ -97,18 +93,20 @@ function mendHint(text: string): string {
 
 /** Writes an object as a YAML document in the style of Kubernetes tools: sorted keys, long text on one line. */
 export function toYaml(object: JsonObject): string {
-  return stringify(object, {
-    version: "1.1",
-    lineWidth: 0,
-    indentSeq: false,
-    sortMapEntries: true,
-    aliasDuplicateObjects: false,
-  });
+  return stringifyYaml(object);
 }
 
-/** Writes an object as Go's encoder does: two spaces, `<`, `>` and `&` escaped, a line end. */
+/**
+ * Writes an object as Go's encoder does: two spaces, `<`, `>` and `&` escaped, a line end. Escaped are also the characters that
+ * are no plain text in YAML, since Kubernetes tools read JSON as YAML.
+ */
 export function toJson(object: JsonObject): string {
-  return JSON.stringify(object, null, 2).replace(/[<>&\u2028\u2029]/g, escapeCharacter) + "\n";
+  return (
+    JSON.stringify(object, null, 2).replace(
+      /[<>&\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g,
+      escapeCharacter,
+    ) + "\n"
+  );
 }
 
 function escapeCharacter(character: string): string {
@@ -140,7 +138,7 @@ function plainValue(document: Document.Parsed, place: string): unknown {
 
 /** Under the failsafe schema every scalar is its own text. */
 function sourceDocuments(text: string): Document.Parsed[] {
-  return parseAllDocuments(text, { ...yamlOptions, schema: "failsafe" });
+  return parseAllDocuments(text, { ...yamlOptions, customTags: [], schema: "failsafe" });
 }
 
 function readJsonStream(text: string): Manifest[] {

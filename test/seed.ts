@@ -5,12 +5,16 @@ import fc from "fast-check";
 export const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31));
 console.log(`seed ${seed} (SEED=${seed} repeats this run)`);
 
-/** Holds a property over generated input; a failure prints the smallest case found and the seed. */
+/**
+ * Holds a property over generated input; a failure prints the smallest case found and the seed.
+ * @param options `processes`: each run starts programs, so that the smallest case is looked for only with SHRINK=1
+ */
 export async function holds<T>(
   property: fc.IRawProperty<T>,
-  { runs = 200 }: { runs?: number } = {},
+  { runs = 200, processes = false }: { runs?: number; processes?: boolean } = {},
 ): Promise<void> {
-  await fc.assert(property, { seed, numRuns: runs });
+  const endOnFailure = processes && process.env["SHRINK"] === undefined;
+  await fc.assert(property, { seed, numRuns: runs, endOnFailure });
 }
 
 /** Numbers in [0, 1) that a seed repeats (mulberry32); for cases that are not worth shrinking. */

@@ -71,6 +71,17 @@ const plain = [
   "a b",
   "0.1.2",
   "!x y",
+  "_1",
+  "0x",
+  "0o8",
+  "1.2.3.4",
+  "1e",
+  "e1",
+  "0123abc",
+  "1e400",
+  "0xffffffffffffffffffff",
+  "e1.5",
+  ".",
 ];
 
 test.each(plain)("a field %j without quotes is the text as it stands", (text) => {
@@ -80,6 +91,13 @@ test.each(plain)("a field %j without quotes is the text as it stands", (text) =>
 });
 
 const changed = [
+  "0o17",
+  "0O17",
+  "0X1F",
+  "-0x1f",
+  "+_1",
+  "1_0.5",
+  "1.",
   "y",
   "yes",
   "Yes",
@@ -95,7 +113,7 @@ const changed = [
   "0x1f",
   "0b11",
 ]
-  .concat(["1.0", ".5", "+1", "-0", "1e400", ".inf", ".nan", "9007199254740993", "12345678901234567890"])
+  .concat(["1.0", ".5", "+1", "-0", ".inf", ".nan", "9007199254740993", "12345678901234567890"])
   .concat(["!!binary aGVsbG8=", "!!set {a, b}", "[a]", "{a: b}"]);
 
 test.each(changed)(
@@ -261,8 +279,30 @@ test("what is written is read back, as YAML and as JSON", async () => {
   );
 });
 
+test("text that YAML readers disagree on is written in double quotes, escaped", () => {
+  for (const text of [
+    " a\nb",
+    "\ta\nb",
+    " \n",
+    "a\r\nb",
+    "a\u0085b",
+    "\u2028",
+    "\ufeffa",
+    "\u007f",
+    "\ufffe",
+    "\u{1fffe}",
+  ]) {
+    const written = toYaml({ k: text });
+    expect(written).toMatch(/^k: "[ -~]+"\n$/);
+    expect(read(written)).toEqual([{ k: text }]);
+  }
+  expect(toYaml({ k: "a\n b\n" })).toBe("k: |\n  a\n   b\n");
+  for (const text of ["0o17", "0X1F", "yes", "0123", "1_0", "."])
+    expect(toYaml({ k: text })).toBe(`k: "${text}"\n`);
+});
+
 test("JSON is written as Go's encoder writes it", () => {
-  expect(toJson({ a: "<b>&\u2028" })).toBe('{\n  "a": "\\u003cb\\u003e\\u0026\\u2028"\n}\n');
+  expect(toJson({ a: "<b>&\u2028\u0085" })).toBe('{\n  "a": "\\u003cb\\u003e\\u0026\\u2028\\u0085"\n}\n');
 });
 
 test("any bytes end in manifests or in a coded error", async () => {
