@@ -22,8 +22,9 @@ export function printResult(result: string | Uint8Array): Promise<void> {
       );
     process.stdout.once("error", refuse);
     process.stdout.write(result, (error) => {
-      if (error === null || error === undefined) resolve();
-      else refuse(error);
+      if (error !== null && error !== undefined) return;
+      process.stdout.off("error", refuse);
+      resolve();
     });
   });
 }
