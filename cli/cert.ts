@@ -15,7 +15,8 @@ export function define(command: Command): void {
     [
       "",
       "A pin file lists the fingerprints that a repository trusts, one a line. Commit it: from then on every command that",
-      "seals refuses another certificate. A certificate over plain http:// is taken only with a pin.",
+      "seals refuses another certificate. A certificate over plain http:// is taken only with a pin. Under the name kubeseal,",
+      "which has no such flags, the pin file and SEALWRIGHT_CERT_PIN=SHA256:... hold too.",
       "",
       "  sealwright cert -w cluster.pem --save-pin",
       "  sealwright cert --cert http://127.0.0.1:8080/v1/cert.pem --pin SHA256:...",

@@ -17,7 +17,7 @@ export function addFlags(command: Command, names: readonly FlagName[]): void {
   }
 }
 
-function splitValue(kind: "list" | "files", text: string): string[] {
+function splitValue(kind: "list" | "array", text: string): string[] {
   return kind === "list" ? text.split(",") : [text];
 }
 

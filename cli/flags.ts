@@ -1,5 +1,5 @@
-/** How a flag's text becomes a value. `files` and `list` may be given several times; a `list` also splits at commas. */
-export type FlagKind = "string" | "boolean" | "list" | "files";
+/** How a flag's text becomes a value. An `array` and a `list` may be given several times; a `list` also splits at commas. */
+export type FlagKind = "string" | "boolean" | "list" | "array";
 
 /** One flag. */
 export interface Flag {
@@ -16,7 +16,7 @@ export interface Flag {
 
 /** Every flag of the verbs for SealedSecrets. Names, letters and presets are kubeseal's, but for the rows marked `own`. */
 export const flags = {
-  "secret-file": { kind: "files", short: "f", usage: "read manifests from this file instead of stdin" },
+  "secret-file": { kind: "array", short: "f", usage: "read manifests from this file instead of stdin" },
   "sealed-secret-file": {
     kind: "string",
     short: "w",
@@ -83,7 +83,7 @@ export const flags = {
   "disable-compression": { kind: "boolean", usage: "accepted; answers are never compressed" },
   as: { kind: "string", usage: "user to impersonate" },
   "as-uid": { kind: "string", usage: "UID to impersonate" },
-  "as-group": { kind: "list", usage: "group to impersonate" },
+  "as-group": { kind: "array", usage: "group to impersonate" },
   version: { kind: "boolean", usage: "print the version" },
   help: { kind: "boolean", short: "h", usage: "print this help" },
   "private-key": {
@@ -164,7 +164,7 @@ export function flagKey(name: FlagName): keyof Flags {
 /** Reads a flag's text. @returns `undefined` where the text is no value of that kind */
 export function flagValue(kind: FlagKind, text: string): string | boolean | string[] | undefined {
   if (kind === "string") return text;
-  if (kind === "files") return [text];
+  if (kind === "array") return [text];
   if (kind === "list") return text.split(",");
   if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
   return /^(0|f|F|FALSE|false|False)$/.test(text) ? false : undefined;

@@ -85,9 +85,13 @@ export function describePFlags(table: readonly (PFlag & { usage: string; default
   const rows = [...table]
     .sort((one, other) => (one.name < other.name ? -1 : 1))
     .map((flag) => {
-      const kind = { string: " string", boolean: "", list: " strings", files: " string", number: " int" }[
-        flag.kind
-      ];
+      const kind = {
+        string: " string",
+        boolean: "",
+        list: " strings",
+        array: " stringArray",
+        number: " int",
+      }[flag.kind];
       const start = flag.short === undefined ? "      " : `  -${flag.short}, `;
       const end = flag.default === undefined ? "" : ` (default ${JSON.stringify(flag.default)})`;
       return { left: `${start}--${flag.name}${kind}`, right: `${flag.usage}${end}` };

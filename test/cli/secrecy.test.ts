@@ -78,11 +78,7 @@ test.each(Object.keys(broken))("T70: no value in any output: %s", async (name) =
 test("T70: items that do not open are named, not shown", async () => {
   const { certificate } = await keyPair();
   const other = await newKeyPair();
-  const item = sealItem(
-    Buffer.from(canary),
-    { scope: "strict", namespace: "prod", name: "db" },
-    certificate,
-  );
+  const item = sealItem(Buffer.from(canary), { scope: "strict", namespace: "prod", name: "db" }, certificate);
   const envelope = Buffer.from(item, "base64");
   envelope[envelope.length - 20]! ^= 1;
   const manifest = (encryptedData: object, namespace = "prod"): string =>
