@@ -1,4 +1,4 @@
-import { parseAllDocuments, type Document } from "yaml";
+import { isScalar, parseAllDocuments, visit, type Document, type Scalar } from "yaml";
 import { SecretError } from "./errors.ts";
 import { kubernetesTags, stringifyYaml } from "./yaml-dialect.ts";
 
@@ -35,7 +35,7 @@ const yamlOptions = {
   customTags: kubernetesTags,
   merge: true,
   strict: true,
-  uniqueKeys: true,
+  uniqueKeys: false,
   stringKeys: true,
 } as const;
 /** `yaml` counts each alias' expansion; a bomb stops here, while no manifest has a hundred. */
@@ -74,15 +74,38 @@ export function parseYaml(text: string): Document.Parsed[] {
   const documents = parseAllDocuments(text, yamlOptions);
   if (!Array.isArray(documents)) return [];
   for (const [index, document] of documents.entries()) {
-    const error = document.errors[0];
-    if (error === undefined) continue;
-    const line = error.linePos?.[0].line;
-    const where = line === undefined ? "" : ` at line ${line}`;
-    throw new SecretError("InvalidInput", `document ${index + 1} is not valid YAML${where} (${error.code})`, {
-      hint: mendHint(text),
-    });
+    const place = `document ${index + 1}`;
+    const [error] = document.errors;
+    if (error !== undefined) refuseYaml(text, { place, at: error.pos[0], code: error.code });
+    const repeated = repeatedKey(document);
+    if (repeated !== undefined)
+      refuseYaml(text, { place, at: repeated.range?.[0] ?? 0, code: "DUPLICATE_KEY" });
   }
   return documents;
+}
+
+function refuseYaml(text: string, { place, at, code }: { place: string; at: number; code: string }): never {
+  const line = text.slice(0, at).split("\n").length;
+  throw new SecretError("InvalidInput", `${place} is not valid YAML at line ${line} (${code})`, {
+    hint: mendHint(text),
+  });
+}
+
+/** The reader's own check compares each key with each other one: seconds for some thousand keys. */
+function repeatedKey(document: Document.Parsed): Scalar | undefined {
+  let repeated: Scalar | undefined;
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) repeated = key;
+        seen.add(key.value);
+      }
+      return repeated === undefined ? undefined : visit.BREAK;
+    },
+  });
+  return repeated;
 }
 
 function mendHint(text: string): string {
@@ -266,7 +289,7 @@ export function stringField(manifest: Manifest, path: readonly string[]): string
   if (value === null) return "";
   const source =
     manifest.sourceText === undefined ? undefined : path.reduce<unknown>(childAt, manifest.sourceText());
-  if (typeof source === "string" && isScalar(value) && String(value) === source) return source;
+  if (typeof source === "string" && isPlain(value) && String(value) === source) return source;
   throw new SecretError("InvalidSecret", `${path.join(".")} in ${manifest.place} is not a string`, {
     hint: "quote the value: unquoted, YAML reads it as a boolean, a number or a date",
   });
@@ -285,7 +308,7 @@ export function booleanField(manifest: Manifest, path: readonly string[]): boole
   });
 }
 
-function isScalar(value: unknown): value is string | number | boolean {
+function isPlain(value: unknown): value is string | number | boolean {
   return typeof value === "string" || typeof value === "number" || typeof value === "boolean";
 }
 

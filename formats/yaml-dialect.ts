@@ -1,10 +1,13 @@
 import { Document, visit, type Scalar, type ScalarTag, type Tags } from "yaml";
 
-/** Every text that Go takes for a number; YAML 1.1 has other ones, `.` and `12:30` among them. */
+/**
+ * Every text that Go takes for a number; YAML 1.1 has other ones, `.` and `12:30` among them. Longer ones than 400 characters
+ * count as text: the expression would take its time over them.
+ */
 const goNumber = {
   tag: "tag:yaml.org,2002:int",
   default: true,
-  test: /^(?=[-+.\d])(?:(?=.*\d)[-+]?_*(?:0_*(?:[xX][\da-fA-F_]+|[bB][01_]+|[oO][0-7_]+)|(?:[\d_]+(?:\.[\d_]*)?|\.[\d_]+)(?:[eE][-+]?[\d_]+)?)|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$/,
+  test: /^(?=[-+.\d])(?=.{1,400}$)(?:(?=.*\d)[-+]?_*(?:0_*(?:[xX][\da-fA-F_]+|[bB][01_]+|[oO][0-7_]+)|(?:[\d_]+(?:\.[\d_]*)?|\.[\d_]+)(?:[eE][-+]?[\d_]+)?)|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$/,
   identify: (value: unknown) => typeof value === "number",
   resolve(text: string) {
     const value = Number(text.replace(/[_+]/g, "").replace(/^0(?=[0-7]+$)/, "0o"));

@@ -353,3 +353,12 @@ test("any bytes end in manifests or in a coded error", async () => {
     { runs: 2000 },
   );
 });
+
+test("long lists of keys and long runs of digits and underscores are read in linear time", () => {
+  const keys = Array.from({ length: 20_000 }, (_, index) => `  key${index}: v`).join("\n");
+  expect(Object.keys(readManifests(Buffer.from(`data:\n${keys}`))[0]!.object["data"] as object)).toHaveLength(
+    20_000,
+  );
+  const run = `-${"_".repeat(200_000)}x1`;
+  expect(readManifests(Buffer.from(`a: ${run}\n`))[0]!.object["a"]).toBe(run);
+});
