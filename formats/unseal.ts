@@ -133,32 +133,42 @@ function underOwnName(sealed: SealedSecret, { name: _, namespace: __, ...metadat
   };
 }
 
+const sealAgain = "seal the Secret again: its items then stand under spec.encryptedData";
+
 async function unsealBlob(
   sealed: SealedSecret,
   keys: readonly SealingKey[],
   options: { acceptBlob?: boolean },
 ): Promise<Unsealed> {
-  const hint = "seal the Secret again: its items then stand under spec.encryptedData";
   if (Object.keys(sealed.encryptedData).length > 0) {
     const message = "spec.data and spec.encryptedData cannot be given at the same time";
-    throw new SecretError("InvalidSealedSecret", message, { hint });
+    throw new SecretError("InvalidSealedSecret", message, { hint: sealAgain });
   }
   if (options.acceptBlob !== true) {
-    throw new SecretError("InvalidSealedSecret", "the deprecated 'data' field is not accepted", { hint });
+    throw new SecretError("InvalidSealedSecret", "the deprecated 'data' field is not accepted", {
+      hint: sealAgain,
+    });
   }
   const opened = await openItems({ data: sealed.blob ?? "" }, targetOf(sealed.metadata), keys);
   opened.requireAll();
-  const [manifest] = readManifests(opened.entries.get("data") ?? new Uint8Array());
-  if (manifest === undefined)
-    throw new SecretError("InvalidSealedSecret", "spec.data holds no Secret", { hint });
-  const inner = parseSecret({
-    ...manifest,
-    object: { apiVersion: "v1", kind: "Secret", ...manifest.object },
-  });
+  const inner = parseBlob(opened.entries.get("data") ?? new Uint8Array());
   return {
     secret: { ...inner, metadata: underOwnName(sealed, inner.metadata) },
     openedBy: new Set(opened.openedBy.values()),
   };
+}
+
+/** All of it was sealed, kind and entry names too: an error may not repeat what a parser says of it. */
+function parseBlob(bytes: Uint8Array): Secret {
+  try {
+    const [manifest] = readManifests(bytes);
+    if (manifest !== undefined) {
+      return parseSecret({ ...manifest, object: { apiVersion: "v1", kind: "Secret", ...manifest.object } });
+    }
+  } catch {
+    // Told below, as where it holds nothing at all.
+  }
+  throw new SecretError("InvalidSealedSecret", "spec.data holds no Secret", { hint: sealAgain });
 }
 
 /**

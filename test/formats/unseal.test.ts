@@ -191,9 +191,15 @@ test("the deprecated blob is refused without leave, beside items, moved, or hold
   expect((await refusal({ ...sealed, metadata: { name: "other", namespace: "ns" } })).code).toBe(
     "CannotUnseal",
   );
-  for (const object of ["canary-77", { kind: "Pod" }, { ...inner, data: { k: "canary-77!" } }]) {
+  const broken = [
+    "canary-77",
+    { kind: "canary-77" },
+    { ...inner, data: { "canary-77": "!" } },
+    { kind: "canary-77List", items: [1] },
+  ];
+  for (const object of [...broken, { ...inner, data: { k: "canary-77!" } }, { ...inner, apiVersion: "v2" }]) {
     const failure = await refusal(blobOf(object));
-    expect(["InvalidInput", "InvalidSecret"]).toContain(failure.code);
+    expect(failure.code).toBe("InvalidSealedSecret");
     expect(failure.message + failure.hint).not.toContain("canary");
   }
 });
