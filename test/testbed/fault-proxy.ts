@@ -4,6 +4,7 @@ import { Agent, createServer, request } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
+import { text } from "node:stream/consumers";
 import { Faults, type ActiveRule, type Fault, type Range, type Rule } from "./faults.ts";
 import { writeKubeconfig, type ApiAccess, type Cluster } from "./cluster.ts";
 
@@ -127,10 +128,10 @@ interface Exchange {
 }
 
 function handle(exchange: Exchange): void {
-  const { outgoing, fault, reset, draw } = exchange;
+  const { fault, reset, draw } = exchange;
   switch (fault?.kind) {
     case "answer":
-      answer(outgoing, fault.status, fault.retryAfterSeconds);
+      answer(exchange, fault).catch(reset);
       break;
     case "drop":
       reset();
@@ -151,13 +152,17 @@ const reasons = {
   503: "ServiceUnavailable",
 } as const;
 
-function answer(outgoing: ServerResponse, status: keyof typeof reasons, retryAfterSeconds?: number): void {
+async function answer(
+  { incoming, outgoing }: Exchange,
+  { status, retryAfterSeconds, repeats }: Extract<Fault, { kind: "answer" }>,
+): Promise<void> {
   const reason = reasons[status];
+  const sent = repeats === true ? `: ${await text(incoming)}` : "";
   const body = {
     kind: "Status",
     apiVersion: "v1",
     status: "Failure",
-    message: `fault proxy: ${reason}`,
+    message: `fault proxy: ${reason}${sent}`,
     reason,
     code: status,
     ...(retryAfterSeconds === undefined ? {} : { details: { retryAfterSeconds } }),
