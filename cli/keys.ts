@@ -28,7 +28,7 @@ export async function readPrivateKeys(flags: Flags): Promise<SealingKey[]> {
 export async function requirePrivateKeys(flags: Flags): Promise<SealingKey[]> {
   const keys = await readPrivateKeys(flags);
   if (keys.length > 0) return keys;
-  throw new SecretError("Usage", "no private key is given", {
+  throw new SecretError("Usage", "no key could decrypt secret (no private key is given)", {
     hint: "give --private-key with a PEM file, or with the controller's key Secrets as YAML",
   });
 }

@@ -3,7 +3,7 @@ import { decodeBase64 } from "./base64.ts";
 import { SecretError } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { importUnwrappingKey, type UnwrappingKey } from "./hybrid.ts";
-import { isObject, readManifests } from "./manifest.ts";
+import { isObject, readManifests, type Manifest } from "./manifest.ts";
 
 /** A cluster's sealing key: what opens sealed items. */
 export interface SealingKey {
@@ -63,7 +63,8 @@ export async function readKeyFile(bytes: Uint8Array): Promise<SealingKey[]> {
 }
 
 function keySecrets(bytes: Uint8Array): string[] {
-  return readManifests(bytes).map((manifest) => {
+  const manifests = readManifests(bytes).flatMap(listed);
+  return manifests.map((manifest) => {
     const { data } = manifest.object;
     const encoded = isObject(data) ? data["tls.key"] : undefined;
     const decoded = typeof encoded === "string" ? decodeBase64(encoded) : undefined;
@@ -75,5 +76,14 @@ function keySecrets(bytes: Uint8Array): string[] {
         hint: "give the controller's key Secrets, or PEM files",
       },
     );
+  });
+}
+
+/** A backup that a Go program wrote may say of nothing what kind it is: a list is then told by its items. */
+function listed({ object, place }: Manifest): Manifest[] {
+  const { kind, items } = object;
+  if (kind !== undefined || !Array.isArray(items)) return [{ object, place }];
+  return items.map((item: unknown, index) => {
+    return { object: isObject(item) ? item : {}, place: `item ${index + 1} in ${place}` };
   });
 }

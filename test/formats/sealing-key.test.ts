@@ -46,6 +46,11 @@ test.each([
     toJson({ ...list(...items.map((item) => ({ data: item["data"] }))), kind: "SecretList" }),
     two,
   ],
+  [
+    "a list that says of nothing what kind it is",
+    toJson({ metadata: {}, items: items.map((item) => ({ data: item["data"] })) }),
+    two,
+  ],
 ])("reads %s", async (_what, text, fingerprints) => {
   const keys = await readKeyFile(Buffer.from(text));
   expect(keys.map(({ fingerprint }) => fingerprint)).toEqual(fingerprints);
@@ -77,6 +82,7 @@ test.each([
     "tls.key",
   ],
   ["a Secret whose tls.key is no PEM", toYaml(keySecret("junk")), "holds no private key"],
+  ["a list of no kind with something else in it", toJson({ items: [1] }), "item 1 in document 1"],
   ["one bad Secret of two", toYaml(list(items[0]!, { ...items[1], data: {} })), "item 2 of the List"],
 ])("T11 a key file with %s is refused", async (_what, text, message) => {
   const failure = await failureOf(() => readKeyFile(Buffer.from(text)));
