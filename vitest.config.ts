@@ -1,11 +1,14 @@
 import { defineConfig } from "vitest/config";
 
-/** Pure code and vectors, no servers: part of `npm run check`. */
+/** Code in this process, vectors, loopback servers of our own: part of `npm run check`. */
 const unit = {
   name: "unit",
-  include: ["test/{formats,controller,cli}/**/*.test.ts", "test/*.test.ts"],
-  testTimeout: 30_000,
+  include: ["test/{formats,controller}/**/*.test.ts", "test/*.test.ts"],
+  testTimeout: 60_000,
 };
+
+/** The built command line as a process: sessions, faults, killed writes. */
+const cli = { name: "cli", include: ["test/cli/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 60_000 };
 
 /** Real kubeseal against ours, both ways, on generated input. */
 const interop = {
@@ -25,7 +28,7 @@ const cluster = {
 
 export default defineConfig({
   test: {
-    projects: [unit, interop, cluster].map((test) => ({ test: { ...test, pool: "forks" as const } })),
+    projects: [unit, cli, interop, cluster].map((test) => ({ test: { ...test, pool: "forks" as const } })),
     // The machines that run this have two cores; a cluster test starts servers of its own.
     maxWorkers: 2,
   },

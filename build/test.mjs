@@ -47,7 +47,7 @@ step("eslint", "--max-warnings=0", ".");
 step("prettier", "--check", "--log-level=warn", ".");
 step("node", "build/bundle.mjs");
 step("node", "test/testbed/main.ts", "build");
-for (const project of ["unit", "interop", "cluster"]) tests(project);
+for (const project of ["unit", "cli", "interop", "cluster"]) tests(project);
 rmSync(scratch, { recursive: true, force: true });
 
 console.log(`${passed} passed, ${failed} failed`);

@@ -3,8 +3,9 @@ import { SecretError } from "./errors.ts";
 import { templateOf } from "./seal.ts";
 import type { Secret } from "./secret.ts";
 
-/** A shorter value turns up in metadata by chance. */
+/** A shorter value turns up in metadata by chance; in labels, where names of users and databases stand, a longer one does. */
 const minimumBytes = 8;
+const minimumBytesInLabels = 16;
 
 /**
  * Refuses a Secret whose annotations or labels repeat one of its values, as they are or in base64: metadata stays readable
@@ -15,13 +16,23 @@ const minimumBytes = 8;
 export function requireUnexposed(secret: Secret): void {
   const { annotations = {}, labels = {}, name = "", namespace = "" } = templateOf(secret).metadata;
   const texts = [
-    ...Object.entries(annotations).map(([key, text]) => ({ place: `annotation ${key}`, text })),
-    ...Object.entries(labels).map(([key, text]) => ({ place: `label ${key}`, text })),
+    ...Object.entries(annotations).map(([key, text]) => ({
+      place: `annotation ${key}`,
+      text,
+      minimum: minimumBytes,
+    })),
+    ...Object.entries(labels).map(([key, text]) => ({
+      place: `label ${key}`,
+      text,
+      minimum: minimumBytesInLabels,
+    })),
   ];
   for (const [entry, value] of secret.entries) {
     if (value.length < minimumBytes) continue;
     const forms = writtenForms(value).filter((form) => !name.includes(form) && !namespace.includes(form));
-    const exposed = texts.find(({ text }) => forms.some((form) => text.includes(form)));
+    const exposed = texts.find(
+      ({ text, minimum }) => value.length >= minimum && forms.some((form) => text.includes(form)),
+    );
     if (exposed !== undefined) throw exposure(exposed.place, entry, secret);
   }
 }

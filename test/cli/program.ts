@@ -12,8 +12,8 @@ import {
 import { symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { build, type Plugin } from "esbuild";
 import { onTestFinished } from "vitest";
+import { bundleProgram } from "../../build/program.mjs";
 import { newKeyPair } from "../formats/sealing.ts";
 import { run } from "../testbed/process.ts";
 
@@ -35,45 +35,18 @@ export interface Run {
   nodeArgs?: readonly string[];
 }
 
-/** As the shipped build does: built-in modules load where they are used, and what the Kubernetes client does not need here stays out. */
-const lean: Plugin = {
-  name: "lean",
-  setup(building) {
-    building.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
-    building.onLoad({ filter: /./, namespace: "builtin" }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
-    }));
-    building.onResolve({ filter: /^undici$|\/gen\/index\.js$/ }, ({ path, importer }) =>
-      importer.endsWith("client-node/dist/config.js") ? { path, namespace: "unused" } : undefined,
-    );
-    building.onLoad({ filter: /./, namespace: "unused" }, () => ({ contents: "module.exports = {};" }));
-  },
-};
-
 const built = buildOnce();
 
 /** The directory that holds the program under each of its names, bundled as it ships. Made once for a state of the sources. */
 async function buildOnce(): Promise<string> {
   const sources = globSync("{cli,formats}/**/*.ts").sort();
-  const hash = createHash("sha256").update(readFileSync(import.meta.filename));
+  const hash = createHash("sha256").update(readFileSync("build/program.mjs"));
   for (const source of sources) hash.update(source).update(readFileSync(source));
   const home = join(tmpdir(), `sealwright-cli-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(home)) return home;
   const workspace = mkdtempSync(`${home}-`);
-  await build({
-    entryPoints: ["cli/main.ts"],
-    outfile: join(workspace, "sealwright.mjs"),
-    bundle: true,
-    minify: true,
-    platform: "node",
-    format: "esm",
-    logLevel: "error",
-    plugins: [lean],
-    banner: {
-      js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);',
-    },
-    define: { SEALWRIGHT_VERSION: '"0.0.0-test"' },
-  });
+  const outfile = join(workspace, "sealwright.mjs");
+  await bundleProgram({ name: "sealwright", version: "0.0.0-test", entry: "cli/main.ts", outfile });
   symlinkSync("sealwright.mjs", join(workspace, "kubeseal"));
   symlinkSync("sealwright.mjs", join(workspace, "sealwright"));
   try {

@@ -22,6 +22,15 @@ test.each([
   expect(failure.message).toBe("the annotation note of Secret db repeats the value of entry password");
 });
 
+test("T07: a label may name a user, but not repeat a long value", async () => {
+  const metadata = { name: "db", labels: { app: "postgres", key: "a-long-random-value-1" } };
+  requireUnexposed(secretOf({ metadata, stringData: { user: "postgres" } }));
+  const failure = await failureOf(() =>
+    requireUnexposed(secretOf({ metadata, stringData: { user: "a-long-random-value-1" } })),
+  );
+  expect(failure.message).toBe("the label key of Secret db repeats the value of entry user");
+});
+
 test("T07: short values, the object's own name and stripped annotations are no exposure", () => {
   const metadata = {
     name: "postgres-db",
