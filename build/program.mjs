@@ -1,4 +1,5 @@
 // One of our programs as one file; the tests run what is built here, too.
+import { isBuiltin } from "node:module";
 import { build } from "esbuild";
 
 /** Runs before anything of ours, in syntax that old versions parse; dependencies in CommonJS expect a `require`. */
@@ -17,7 +18,7 @@ const require = process.getBuiltinModule("node:module").createRequire(import.met
 const lazyBuiltins = {
   name: "lazy-builtins",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "builtin" }));
+    onResolve({ filter: /./ }, ({ path }) => (isBuiltin(path) ? { path, namespace: "builtin" } : undefined));
     onLoad({ filter: /./, namespace: "builtin" }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
     }));
