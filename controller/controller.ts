@@ -132,15 +132,15 @@ export class Controller {
       workers,
       handle: (key, run) => {
         metrics.unsealRequested();
-        log.info(`Updating key=${key}`);
+        log.info("Updating", { key });
         return this.#reconciler.reconcile(key, run);
       },
       onFailure: (key, { error, attempt, retryInMs }) => {
         const retryInSeconds = Math.round(retryInMs / 1000);
-        log.warn("Error updating, will retry", {
+        log.error("Error updating, will retry", {
           key,
+          error: error.message,
           code: error.code,
-          reason: error.message,
           attempt,
           retryInSeconds,
         });

@@ -76,7 +76,7 @@ export class KeyKeeper {
   #announce(): void {
     const { log, policy, metrics } = this.#options;
     const { certificate } = this.keys;
-    log.info("New key written", { namespace: policy.namespace });
+    log.info("New key written", { namespace: policy.namespace, name: this.keys.newestSecret });
     log.info("Certificate generated", {
       fingerprint: certificate?.fingerprint ?? "",
       certificate: certificate?.pem ?? "",

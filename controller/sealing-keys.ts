@@ -65,6 +65,11 @@ export class SealingKeys {
     return this.#registered[0]?.certificate;
   }
 
+  /** Name of the key Secret that {@link certificate} is from. */
+  get newestSecret(): string | undefined {
+    return this.#registered[0]?.secretName;
+  }
+
   /** All keys, newest first; those named in `hints` (fingerprints) before the others. */
   ordered(hints: ReadonlySet<string> = new Set()): SealingKey[] {
     const keys = this.#registered.map(({ key }) => key);

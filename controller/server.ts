@@ -89,6 +89,10 @@ const structure = {
   yaml: { marks: /[\n\r,:?&*[\]{}_-]/g, most: 4000 },
 };
 
+function addressOf({ host = "" }: ListenAddress, port: number): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 /**
  * Serves the certificate, verify, rotate, probes and metrics.
  * @throws SecretError `Usage` where an address cannot be listened on
@@ -110,7 +114,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await main.stop(0);
     throw error;
   });
-  log.info("HTTP server serving", { port: main.port, metricsPort: measured.port });
+  log.info("HTTP server serving", { addr: addressOf(listen, main.port) });
+  log.info("HTTP metrics server serving", { addr: addressOf(metricsListen, measured.port) });
   return {
     port: main.port,
     metricsPort: measured.port,

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { SecretError } from "../formats/errors.ts";
 import { driftKinds, driftSentence, type Drift } from "./drift.ts";
 import type { EventRecorder, ObjectEvent } from "./events.ts";
-import { keyOf, type Kube, type KubeObject, type Resource } from "./kube-api.ts";
+import type { Kube, KubeObject, Resource } from "./kube-api.ts";
 
 /** What became of one object in one pass. */
 export type Outcome =
@@ -37,10 +37,7 @@ export interface Reporter {
   resource: Resource;
   events: EventRecorder;
   metrics: OutcomeMetrics;
-  log: {
-    info: (message: string, fields?: Record<string, string>) => void;
-    error: (message: string, fields?: Record<string, string>) => void;
-  };
+  log: { info: (message: string) => void };
   now: () => Date;
   /** `--update-status` */
   updatesStatus: boolean;
@@ -52,26 +49,33 @@ export interface Reporter {
  */
 export async function report(object: KubeObject, outcome: Outcome, reporter: Reporter): Promise<void> {
   count(object, outcome, reporter.metrics);
-  if (outcome.result === "failed" && passing.includes(outcome.error.code)) {
-    const fields = { key: keyOf(object.metadata), code: outcome.error.code };
-    reporter.log.error(`Error updating, will retry: ${outcome.error.message}`, fields);
-    return;
-  }
+  if (outcome.result === "failed" && passing.includes(outcome.error.code)) return;
   const status = nextStatus(object, outcome, reporter.now());
   for (const event of eventsFor(object, outcome)) {
     reporter.events.record(object, event);
-    const log = event.type === "Warning" ? reporter.log.error : reporter.log.info;
-    log(`Event(${object.kind ?? ""} ${object.metadata.namespace ?? ""}/${object.metadata.name})`, {
-      type: event.type,
-      reason: event.reason,
-      event: event.message,
-    });
+    reporter.log.info(echo(object, event));
   }
   for (const condition of status.conditions)
     reporter.metrics.condition(object, condition.type, condition.status);
   if (reporter.updatesStatus && !sameStatus(object["status"], status)) {
     await reporter.kube.updateStatus(reporter.resource, { ...object, status });
   }
+}
+
+/** An event as the Kubernetes recorder logs it, to the letter: people search their logs for it. */
+function echo({ apiVersion, kind, metadata }: KubeObject, { type, reason, message }: ObjectEvent): string {
+  const { namespace, name, uid, resourceVersion } = metadata;
+  const fields = {
+    Kind: kind,
+    Namespace: namespace,
+    Name: name,
+    UID: uid,
+    APIVersion: apiVersion,
+    ResourceVersion: resourceVersion,
+    FieldPath: "",
+  };
+  const reference = Object.entries(fields).map(([field, value]) => `${field}:"${value ?? ""}"`);
+  return `Event(v1.ObjectReference{${reference.join(", ")}}): type: '${type}' reason: '${reason}' ${message}`;
 }
 
 /** A SealedSecret's status after an outcome. `Synced` stays the first condition, since Argo CD reads that one. */

@@ -1,8 +1,13 @@
 // `npm run bench [NAME...]`: ours and the peer side by side, in one run, as ratios. Times on a shared machine vary; ratios hold.
 import { benchCluster } from "./cluster.ts";
+import { benchMutations } from "./fuzz.ts";
 import { benchSeal } from "./seal.ts";
 
-const benches: Record<string, () => Promise<void>> = { seal: benchSeal, cluster: benchCluster };
+const benches: Record<string, () => Promise<void>> = {
+  seal: benchSeal,
+  cluster: benchCluster,
+  mutations: benchMutations,
+};
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !Object.hasOwn(benches, name));
