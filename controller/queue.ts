@@ -1,5 +1,6 @@
 import { asSecretError, type SecretError } from "../formats/errors.ts";
 import { Lane } from "./lane.ts";
+import { Scout } from "./scout.ts";
 
 /** `change`: somebody waits for it. `resync`: start-up, periodic checks and all retries. */
 export type Priority = "change" | "resync";
@@ -28,6 +29,8 @@ export interface QueueTiming {
   permanentRetryMs: number;
   /** At most this long is a change of a failing key held back, so that a storm of changes can't undo the back-off. */
   maxChangeDelayMs: number;
+  /** While keys fail for passing reasons, one of them is tried this often, to notice when the reason has passed. */
+  scoutMs: number;
 }
 
 /** Time and chance, replaced in tests. */
@@ -60,6 +63,7 @@ const defaultTiming: QueueTiming = {
   maxBackoffMs: 5 * 60_000,
   permanentRetryMs: 30 * 60_000,
   maxChangeDelayMs: 5_000,
+  scoutMs: 10_000,
 };
 const systemClock: QueueClock = {
   now: () => performance.now(),
@@ -84,17 +88,21 @@ interface Entry {
   forgotten: boolean;
   failures: number;
   failedAt: number;
+  /** Until then the other side has asked to be left alone with retries. */
+  retryNotBefore: number;
   cancelTimer: (() => void) | undefined;
 }
 
 /**
  * Keys that wait for a worker, each at most once, and never with two workers at a time. A failing key is retried for ever,
- * ever less often, and behind everything that is new.
+ * ever less often, and behind everything that is new; when a fault that many share has ended, all of them follow the first
+ * that noticed.
  */
 export class Queue {
   readonly #options: QueueOptions;
   readonly #timing: QueueTiming;
   readonly #clock: QueueClock;
+  readonly #scout: Scout;
   readonly #entries = new Map<string, Entry>();
   readonly #lanes = { change: new Lane(), resync: new Lane() };
   readonly #abort = new AbortController();
@@ -107,6 +115,11 @@ export class Queue {
     this.#options = options;
     this.#timing = { ...defaultTiming, ...options.timing };
     this.#clock = options.clock ?? systemClock;
+    this.#scout = new Scout({
+      everyMs: this.#timing.scoutMs,
+      after: this.#clock.after,
+      send: (key) => this.#retryNow(key),
+    });
   }
 
   /** Keys that could run now if a worker were free. */
@@ -146,7 +159,7 @@ export class Queue {
       return;
     }
     if (entry.failures > 0) {
-      if (priority === "change") this.#hurry(key, entry);
+      if (priority === "change") this.#hurry(key, entry, priority);
       return;
     }
     this.#enqueue(key, entry, priority);
@@ -157,6 +170,7 @@ export class Queue {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     this.#unschedule(key, entry);
+    this.#scout.forget(key);
     entry.failures = 0;
     entry.again = undefined;
     if (entry.running) entry.forgotten = true;
@@ -173,6 +187,7 @@ export class Queue {
   /** Starts no more runs and waits for those under way. False if some had to be aborted after `graceMs`. */
   async stop(graceMs: number): Promise<boolean> {
     this.#state = "stopped";
+    this.#scout.stop();
     for (const [key, entry] of this.#entries) this.#unschedule(key, entry);
     this.#tellIdle();
     const { promise: late, resolve } = Promise.withResolvers<false>();
@@ -192,6 +207,7 @@ export class Queue {
       forgotten: false,
       failures: 0,
       failedAt: 0,
+      retryNotBefore: 0,
       cancelTimer: undefined,
     };
     this.#entries.set(key, entry);
@@ -215,12 +231,27 @@ export class Queue {
     entry.queued = undefined;
   }
 
-  /** A failing key whose object changed may be cured: it need not wait for its retry. */
-  #hurry(key: string, entry: Entry): void {
+  /** A failing key whose object or surroundings changed may be cured: it need not wait for its retry. */
+  #hurry(key: string, entry: Entry, priority: Priority): void {
     const pauseMs = Math.min(this.#backoffMs(entry.failures), this.#timing.maxChangeDelayMs);
-    const waitMs = entry.failedAt + pauseMs - this.#clock.now();
-    if (waitMs <= 0) this.#enqueue(key, entry, "change");
-    else if (entry.queued === undefined) this.#schedule(key, { entry, ms: waitMs, priority: "change" });
+    const waitMs = Math.max(entry.failedAt + pauseMs, entry.retryNotBefore) - this.#clock.now();
+    if (waitMs <= 0) this.#enqueue(key, entry, priority);
+    else if (entry.queued === undefined) this.#schedule(key, { entry, ms: waitMs, priority });
+  }
+
+  /** Runs a failing key without waiting for its retry. False where it is queued or running, or must wait. */
+  #retryNow(key: string): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.running || entry.queued !== undefined) return false;
+    if (entry.retryNotBefore > this.#clock.now()) return false;
+    this.#enqueue(key, entry, "resync");
+    return true;
+  }
+
+  /** What a failing key waited for may have come about. */
+  #rouse(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined && entry.failures > 0 && !entry.running) this.#hurry(key, entry, "resync");
   }
 
   #schedule(key: string, plan: { entry: Entry; ms: number; priority: Priority }): void {
@@ -281,9 +312,10 @@ export class Queue {
       this.#entries.delete(key);
     } else if (result instanceof Error) {
       this.#failed(key, entry, result);
-      if (again === "change") this.#hurry(key, entry);
+      if (again === "change") this.#hurry(key, entry, again);
     } else {
       entry.failures = 0;
+      for (const other of this.#scout.succeeded(key)) this.#rouse(other);
       if (again !== undefined) this.#enqueue(key, entry, again);
       else if (result.requeueAfterMs === undefined) this.#entries.delete(key);
       else this.#schedule(key, { entry, ms: result.requeueAfterMs, priority: "resync" });
@@ -293,10 +325,12 @@ export class Queue {
   #failed(key: string, entry: Entry, error: SecretError): void {
     entry.failures++;
     entry.failedAt = this.#clock.now();
+    entry.retryNotBefore = entry.failedAt + (error.retryAfterMs ?? 0);
     const { permanentRetryMs } = this.#timing;
     const plainMs = error.retry === "never" ? permanentRetryMs : this.#backoffMs(entry.failures);
     const retryInMs = Math.max(plainMs * (0.8 + 0.4 * this.#clock.random()), error.retryAfterMs ?? 0);
     this.#schedule(key, { entry, ms: retryInMs, priority: "resync" });
+    this.#scout.failed(key, error);
     this.#options.onFailure?.(key, { error, attempt: entry.failures, retryInMs });
   }
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Queue, type Outcome, type QueueClock, type QueueOptions, type Run } from "../../controller/queue.ts";
-import { SecretError } from "../../formats/errors.ts";
+import { SecretError, type ErrorCode } from "../../formats/errors.ts";
 
 /** Time that passes only when told to. */
 class Clock implements QueueClock {
@@ -64,7 +64,7 @@ function rig(handle: QueueOptions["handle"], options: Partial<QueueOptions> = {}
 }
 
 const done = (): Promise<Outcome | undefined> => Promise.resolve(undefined);
-const fail = (code: "RemoteUnavailable" | "CannotUnseal", retryAfterMs?: number) => (): Promise<never> =>
+const fail = (code: ErrorCode, retryAfterMs?: number) => (): Promise<never> =>
   Promise.reject(new SecretError(code, "test", retryAfterMs === undefined ? {} : { retryAfterMs }));
 
 /** A handler that ends when the test says so. */
@@ -121,7 +121,7 @@ describe("de-duplication", () => {
 
 describe("retries", () => {
   test("T40: 1 s doubling to 5 min, and never the end", async () => {
-    const { queue, clock, runs } = rig(fail("RemoteUnavailable"));
+    const { queue, clock, runs } = rig(fail("NotManaged"));
     queue.start();
     queue.add("a");
     await clock.pass(24 * 3_600_000);
@@ -229,6 +229,89 @@ describe("retries", () => {
     queue.add("a");
     await clock.pass(5_000);
     expect(runs).toEqual(["a@0", "a@5000", "a@6000", "a@11000"]);
+  });
+});
+
+describe("a fault that many keys share", () => {
+  /** Fails with the code until the time is up, and then no more. */
+  const until = (end: number, code: ErrorCode, retryAfterMs?: number) => {
+    const { queue, clock, runs } = rig(() => (clock.time < end ? fail(code, retryAfterMs)() : done()), {
+      workers: 4,
+    });
+    queue.start();
+    return { queue, clock, runs };
+  };
+  const runsAfter = (runs: readonly string[], time: number): number[] =>
+    runs.map((run) => Number(run.split("@")[1])).filter((at) => at >= time);
+
+  test.each([
+    "Conflict",
+    "NotFound",
+    "Expired",
+    "Forbidden",
+    "Throttled",
+    "RemoteUnavailable",
+    "KeyUnavailable",
+  ] as const)("T40: after an hour of %s, all are right within 10 s of its end", async (code) => {
+    const end = 3_600_000;
+    const { queue, clock, runs } = until(end, code);
+    for (let i = 0; i < 50; i++) queue.add(`key${i}`);
+    await clock.pass(end + 10_000);
+    expect([queue.failing, queue.length, queue.running]).toEqual([0, 0, 0]);
+    expect(runsAfter(runs, end)).toHaveLength(50);
+  });
+
+  test("costs one try in 10 s besides the back-off of each", async () => {
+    const { queue, clock, runs } = until(Infinity, "RemoteUnavailable");
+    for (let i = 0; i < 50; i++) queue.add(`key${i}`);
+    await clock.pass(3_600_000);
+    const tried = runsAfter(runs, 1_800_000);
+    // 180 by the scout, and each key every 5 min on its own.
+    expect(tried.length).toBeGreaterThanOrEqual(180);
+    expect(tried.length).toBeLessThanOrEqual(180 + 50 * 6);
+    const gaps = tried.slice(1).map((time, i) => time - tried[i]!);
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(10_000);
+  });
+
+  test.each(["CannotUnseal", "Rejected", "NotManaged", "Internal"] as const)(
+    "an object that is at fault itself (%s) is not called by the success of another",
+    async (code) => {
+      const { queue, clock, runs } = rig((key) =>
+        key === "bad" ? fail(code)() : clock.time < 20_000 ? fail("RemoteUnavailable")() : done(),
+      );
+      queue.start();
+      queue.add("bad");
+      const alone = rig(fail(code));
+      alone.queue.start();
+      alone.queue.add("bad");
+      queue.add("good");
+      await clock.pass(3_600_000);
+      await alone.clock.pass(3_600_000);
+      expect(runs.filter((run) => run.startsWith("bad"))).toEqual(alone.runs);
+    },
+  );
+
+  test("T39: neither the scout nor a change comes before a Retry-After has passed", async () => {
+    const { queue, clock, runs } = until(1, "Throttled", 60_000);
+    queue.add("a");
+    await clock.pass(15_000);
+    queue.add("a");
+    await clock.pass(3_600_000);
+    expect(runs).toEqual(["a@0", "a@60000"]);
+  });
+
+  test("a key that keeps recovering makes another try at most every 5 s", async () => {
+    let runsOfFlapping = 0;
+    const { queue, clock, runs } = rig((key) =>
+      key === "stuck" || runsOfFlapping++ % 2 === 0 ? fail("Conflict")() : done(),
+    );
+    queue.start();
+    queue.add("stuck");
+    for (let i = 0; i < 600; i++) {
+      queue.add("flapping");
+      await clock.pass(1_000);
+    }
+    expect(runs.filter((run) => run.startsWith("stuck")).length).toBeLessThanOrEqual(124);
   });
 });
 
@@ -400,5 +483,57 @@ test("never two workers on a key, nothing lost, nothing left over", async () => 
       },
     ),
     { seed, numRuns: 300 },
+  );
+});
+
+test("T40: however work comes in during a fault, after it all is right within 30 s, and what is permanent waits", async () => {
+  const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+  console.log(`queue fault seed ${seed}`);
+  const passing = fc.constantFrom<ErrorCode>("Conflict", "Throttled", "RemoteUnavailable", "Forbidden");
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 5, maxLength: 60 }),
+      fc.array(passing, { minLength: 1 }),
+      fc.integer({ min: 1, max: 3 }),
+      async (steps, faults, workers) => {
+        const clock = new Clock();
+        let broken = true;
+        const wanted = new Set<string>();
+        const permanent: number[] = [];
+        const queue = new Queue({
+          workers,
+          clock,
+          handle: async (key) => {
+            await new Promise<void>((resolve) => clock.after(500, resolve));
+            if (key === "permanent") {
+              permanent.push(clock.time);
+              throw new SecretError("CannotUnseal", "test");
+            }
+            if (!broken) return void wanted.delete(key);
+            const fault = faults.shift() ?? "RemoteUnavailable";
+            faults.push(fault);
+            throw new SecretError(fault, "test");
+          },
+        });
+        queue.start();
+        queue.add("permanent");
+        for (const action of steps) {
+          if (action.do === "pass") await clock.pass(action.ms);
+          else if (action.do === "forget") {
+            queue.forget(action.key);
+            wanted.delete(action.key);
+          } else {
+            queue.add(action.key, { priority: action.priority });
+            wanted.add(action.key);
+          }
+        }
+        await clock.pass(600_000);
+        broken = false;
+        await clock.pass(30_000);
+        expect([...wanted]).toEqual([]);
+        expect(permanent).toHaveLength(1);
+      },
+    ),
+    { seed, numRuns: 200 },
   );
 });
