@@ -132,6 +132,7 @@ export class SealedSecretReconciler {
     if (isSame(live?.metadata.resourceVersion)) return { result: "unchanged" };
 
     const { secret, openedBy } = await this.#open(object, before);
+    this.#context.keys.used(openedBy);
     try {
       const { plan, version } = await this.#settle(object, { secret, live, mayBeThere });
       this.#remembered.set(key, { source, secretVersion: version, openedBy });

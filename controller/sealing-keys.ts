@@ -52,6 +52,9 @@ export class SealingKeys {
   readonly #policy: KeyPolicy;
   readonly #now: () => Date;
   #registered: RegisteredKey[] = [];
+  #uses = 0;
+  /** Fingerprint to the number of the use; keys are few and never forgotten. */
+  readonly #lastUse = new Map<string, number>();
   #renewing: Promise<void> | undefined;
 
   constructor(kube: Kube, policy: KeyPolicy, now: () => Date) {
@@ -70,13 +73,23 @@ export class SealingKeys {
     return this.#registered[0]?.secretName;
   }
 
-  /** All keys, newest first; those named in `hints` (fingerprints) before the others. */
+  /**
+   * All keys in the order to try: those named in `hints` (fingerprints), the newest, then the others, the last used first.
+   * Where many objects are under one old key, only the first of them costs a search.
+   */
   ordered(hints: ReadonlySet<string> = new Set()): SealingKey[] {
-    const keys = this.#registered.map(({ key }) => key);
-    return [
-      ...keys.filter((key) => hints.has(key.fingerprint)),
-      ...keys.filter((key) => !hints.has(key.fingerprint)),
-    ];
+    const [newest, ...others] = this.#registered.map(({ key }) => key);
+    if (newest === undefined) return [];
+    const use = ({ fingerprint }: SealingKey): number => this.#lastUse.get(fingerprint) ?? 0;
+    const keys = [newest, ...others.sort((left, right) => use(right) - use(left))];
+    const isHinted = ({ fingerprint }: SealingKey): boolean => hints.has(fingerprint);
+    return [...keys.filter(isHinted), ...keys.filter((key) => !isHinted(key))];
+  }
+
+  /** Remembers which keys have just opened something. @param fingerprints of the keys */
+  used(fingerprints: Iterable<string>): void {
+    this.#uses += 1;
+    for (const fingerprint of fingerprints) this.#lastUse.set(fingerprint, this.#uses);
   }
 
   /**

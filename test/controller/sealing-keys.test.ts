@@ -72,6 +72,16 @@ describe("SealingKeys", () => {
     expect(keys.ordered(new Set([oldest!.fingerprint]))[1]).toBe(newest);
   });
 
+  test("behind hints and the newest, the key used last comes first", async () => {
+    const { keys } = await keysWith([0, 1, 2]);
+    const [newest, middle, oldest] = keys.ordered().map(({ fingerprint }) => fingerprint);
+    keys.used([oldest!]);
+    expect(keys.ordered().map(({ fingerprint }) => fingerprint)).toEqual([newest, oldest, middle]);
+    keys.used([middle!]);
+    expect(keys.ordered().map(({ fingerprint }) => fingerprint)).toEqual([newest, middle, oldest]);
+    expect(keys.certificate?.fingerprint).toBe(newest);
+  });
+
   test("SecretCreationTimestamp orders by the Secret's age instead", async () => {
     const { keys } = await keysWith([], { order: "SecretCreationTimestamp" });
     await keys.register(keySecret(2, "old", "2020-01-01T00:00:00Z"));
