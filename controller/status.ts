@@ -22,7 +22,7 @@ export interface Condition {
 }
 
 /** Failures that pass by themselves: the object is not at fault, and its condition stays as it is. */
-const passing = ["Conflict", "Throttled", "RemoteUnavailable"];
+const passing = ["Conflict", "Throttled", "RemoteUnavailable", "NotLeader"];
 
 /** The metrics that an outcome feeds. */
 export interface OutcomeMetrics {
