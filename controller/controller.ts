@@ -1,7 +1,9 @@
 import { asSecretError } from "../formats/errors.ts";
 import { createEventRecorder, type EventRecorder } from "./events.ts";
 import { KeyKeeper } from "./key-keeper.ts";
+import { guarded } from "./guarded.ts";
 import { keyOf, refOf, secrets, type Kube, type KubeObject } from "./kube-api.ts";
+import { Candidate, SoleLeader, type Leadership, type Term } from "./leader.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { Queue } from "./queue.ts";
@@ -27,6 +29,8 @@ export interface ControllerOptions {
   watchesSecrets: boolean;
   /** `--old-gc-behavior`: delete the Secret of a deleted SealedSecret without waiting for the garbage collector. */
   deletesSecrets: boolean;
+  /** Name among the replicas that elect a leader, unlike any other; absent: there are no other replicas. */
+  identity?: string | undefined;
   now?: () => Date;
 }
 
@@ -42,44 +46,48 @@ interface Follower {
   secrets: Reflector<string> | undefined;
 }
 
-/** Follows SealedSecrets, their Secrets and the sealing keys, and reconciles what changed. */
+/** What a leader has; nothing of it outlives the term, so that a new one starts from what the cluster says. */
+interface Duty {
+  /** Writes for as long as the term holds. */
+  kube: Kube;
+  queue: Queue;
+  reconciler: SealedSecretReconciler;
+  events: EventRecorder;
+}
+
+/** Follows SealedSecrets, their Secrets and the sealing keys, and, as the leader of its replicas, reconciles what changed. */
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #events: EventRecorder;
   readonly #keeper: KeyKeeper;
-  readonly #queue: Queue;
-  readonly #reconciler: SealedSecretReconciler;
+  readonly #leadership: Leadership;
   /** By namespace; the one key `undefined` where all are served. */
   readonly #followers: Map<string | undefined, Follower>;
   readonly #abort = new AbortController();
   readonly #runs: Promise<void>[] = [];
+  #followed: Promise<void> = Promise.resolve();
+  #leading: Promise<void> = Promise.resolve();
+  #duty: Duty | undefined;
 
   constructor(options: ControllerOptions) {
-    const { kube, log, metrics, now = () => new Date() } = options;
+    const { kube, log, metrics, now = () => new Date(), keyPolicy, identity } = options;
     this.#options = options;
-    this.#events = createEventRecorder(kube, {
-      component: eventComponent,
-      now,
-      onDropped: () => metrics.eventDropped(),
-    });
+    this.#events = this.#createRecorder(kube);
     this.#keeper = new KeyKeeper({
       ...{ kube, log, metrics, now, events: this.#events },
       policy: options.keyPolicy,
       onChange: (change) => this.#keysChanged(change),
     });
-    const { updatesStatus, acceptBlob } = options;
-    this.#reconciler = new SealedSecretReconciler({
-      ...{ kube, acceptBlob, keys: this.#keeper.keys },
-      reporter: { kube, log, metrics, now, updatesStatus, events: this.#events, resource: sealedSecrets },
-      find: (key) => this.#followerOf(key)?.sealed.get(key),
-      lastSeen: (key) => lastSeen(this.#followerOf(key)?.secrets, key),
-      onLive: (live) => this.#followerOf(keyOf(live.metadata))?.secrets?.hold(live),
-    });
-    this.#queue = this.#createQueue();
+    const onTerm = (term: Term): void => void (this.#leading = this.#lead(term));
+    const { namespace } = keyPolicy;
+    this.#leadership =
+      identity === undefined
+        ? new SoleLeader(onTerm)
+        : new Candidate({ kube, log, namespace, identity, onTerm });
     this.#followers = new Map(
       (options.namespaces ?? [undefined]).map((namespace) => [namespace, this.#follow(namespace)]),
     );
-    metrics.observeQueue(() => this.#queue.length);
+    metrics.observeQueue(() => this.#duty?.queue.length ?? 0);
     this.#observeWatches();
   }
 
@@ -88,10 +96,20 @@ export class Controller {
     return this.#keeper.keys;
   }
 
-  /** Loads or makes the sealing keys, then reconciles until {@link stop}. Resolves when there is a key. */
+  /**
+   * Loads the sealing keys and follows the cluster until {@link stop}; as the leader, also makes keys and reconciles.
+   * Resolves when the first lists are complete and, where there are no other replicas, there is a key.
+   */
   async start(): Promise<void> {
     this.#run(this.#keeper.reflector);
-    await this.#keeper.start(this.#abort.signal);
+    await this.#keeper.load(this.#abort.signal);
+    if (this.#abort.signal.aborted) return;
+    this.#followed = this.#followAll();
+    this.#leadership.start();
+    await Promise.all([this.#leading, this.#followed]);
+  }
+
+  async #followAll(): Promise<void> {
     const followers = [...this.#followers.values()];
     for (const { sealed } of followers) this.#run(sealed);
     await this.#synced(followers.map(({ sealed }) => sealed));
@@ -99,7 +117,29 @@ export class Controller {
     const watched = followers.flatMap(({ secrets: own }) => own ?? []);
     for (const reflector of watched) this.#run(reflector);
     await this.#synced(watched);
-    this.#queue.start();
+  }
+
+  /** Keys first: without one nothing can be sealed, and the type may not even be installed yet. */
+  async #lead(term: Term): Promise<void> {
+    await this.#keeper.renewDuring(term);
+    await this.#followed;
+    if (term.signal.aborted || this.#abort.signal.aborted) return;
+    const duty = this.#createDuty(term);
+    this.#duty = duty;
+    term.signal.addEventListener("abort", () => this.#layDown(duty));
+    for (const { sealed } of this.#followers.values())
+      for (const key of sealed.keys()) duty.queue.add(key, { priority: "resync" });
+    duty.queue.start();
+  }
+
+  #layDown({ queue }: Duty): void {
+    this.#duty = undefined;
+    void queue.stop(0);
+    for (const { sealed } of this.#followers.values())
+      for (const key of sealed.keys()) {
+        const { namespace = "", name } = refOf(key);
+        this.#options.metrics.removeObject(namespace, name);
+      }
   }
 
   /** Whether the controller sees the cluster: every list complete, every watch heard of within a minute. */
@@ -122,18 +162,45 @@ export class Controller {
   async stop(graceMs: number): Promise<void> {
     this.#abort.abort();
     const late = new Promise((resolve) => setTimeout(resolve, graceMs).unref());
-    await Promise.race([this.#queue.stop(graceMs).then(() => this.#events.flush()), late]);
+    await Promise.race([this.#finish(graceMs), late]);
+    await this.#leadership.stop();
     await Promise.race([Promise.all(this.#runs), late]);
   }
 
-  #createQueue(): Queue {
+  async #finish(graceMs: number): Promise<void> {
+    const duty = this.#duty;
+    await duty?.queue.stop(graceMs);
+    await Promise.all([duty?.events.flush(), this.#events.flush()]);
+  }
+
+  #createDuty(term: Term): Duty {
+    const { log, metrics, updatesStatus, acceptBlob, now = () => new Date() } = this.#options;
+    const kube = guarded(this.#options.kube, () => term.holds());
+    const events = this.#createRecorder(kube);
+    const reconciler = new SealedSecretReconciler({
+      ...{ kube, acceptBlob, keys: this.#keeper.keys },
+      reporter: { kube, log, metrics, now, updatesStatus, events, resource: sealedSecrets },
+      find: (key) => this.#followerOf(key)?.sealed.get(key),
+      lastSeen: (key) => lastSeen(this.#followerOf(key)?.secrets, key),
+      onLive: (live) => this.#followerOf(keyOf(live.metadata))?.secrets?.hold(live),
+    });
+    return { kube, events, reconciler, queue: this.#createQueue(reconciler) };
+  }
+
+  #createRecorder(kube: Kube): EventRecorder {
+    const { metrics, now = () => new Date() } = this.#options;
+    const onDropped = (): void => metrics.eventDropped();
+    return createEventRecorder(kube, { component: eventComponent, now, onDropped });
+  }
+
+  #createQueue(reconciler: SealedSecretReconciler): Queue {
     const { log, metrics, workers } = this.#options;
     return new Queue({
       workers,
       handle: (key, run) => {
         metrics.unsealRequested();
         log.info("Updating", { key });
-        return this.#reconciler.reconcile(key, run);
+        return reconciler.reconcile(key, run);
       },
       onFailure: (key, { error, attempt, retryInMs }) => {
         const retryInSeconds = Math.round(retryInMs / 1000);
@@ -166,7 +233,7 @@ export class Controller {
       onChange: ({ type, key, old, new: now }) => {
         if (type === "deleted") this.#deleted(key, old);
         else if (old === undefined || now === undefined || isChanged(old, now)) {
-          this.#queue.add(key, { priority: reflector.synced ? "change" : "resync" });
+          this.#duty?.queue.add(key, { priority: reflector.synced ? "change" : "resync" });
         }
       },
       ...this.#reporting("sealedsecrets"),
@@ -180,9 +247,10 @@ export class Controller {
       transform: ({ metadata }) =>
         sealed.get(keyOf(metadata)) === undefined ? undefined : (metadata.resourceVersion ?? ""),
       onChange: ({ key, new: version }) => {
+        const duty = this.#duty;
         // What the first list finds is looked at by the SealedSecret's own first pass.
-        if (reflector.synced && sealed.get(key) !== undefined && !this.#reconciler.isRight(key, version))
-          this.#queue.add(key);
+        if (!reflector.synced || duty === undefined || sealed.get(key) === undefined) return;
+        if (!duty.reconciler.isRight(key, version)) duty.queue.add(key);
       },
       ...this.#reporting("secrets"),
     });
@@ -212,17 +280,19 @@ export class Controller {
   #deleted(key: string, old: KubeObject | undefined): void {
     const { namespace = "", name } = refOf(key);
     this.#options.metrics.removeObject(namespace, name);
-    this.#queue.forget(key);
-    this.#reconciler.forget(key);
-    if (this.#options.deletesSecrets && old !== undefined) void this.#deleteSecret(key, old);
+    const duty = this.#duty;
+    if (duty === undefined) return;
+    duty.queue.forget(key);
+    duty.reconciler.forget(key);
+    if (this.#options.deletesSecrets && old !== undefined) void this.#deleteSecret(key, old, duty);
   }
 
-  async #deleteSecret(key: string, old: KubeObject): Promise<void> {
+  async #deleteSecret(key: string, old: KubeObject, { kube }: Duty): Promise<void> {
     try {
-      const live = await this.#options.kube.get(secrets, refOf(key));
+      const live = await kube.get(secrets, refOf(key));
       const owners = live?.metadata.ownerReferences ?? [];
       const isOwned = owners.some((owner) => owner.controller === true && owner.uid === old.metadata.uid);
-      if (isOwned) await this.#options.kube.delete(secrets, refOf(key), { uid: live?.metadata.uid });
+      if (isOwned) await kube.delete(secrets, refOf(key), { uid: live?.metadata.uid });
     } catch (error) {
       // The garbage collector does the same by the owner reference, only later.
       this.#options.log.warn("could not delete the Secret of a deleted SealedSecret", {
@@ -234,8 +304,10 @@ export class Controller {
 
   /** A new key may open what none did; what a lost one opened must be opened anew. */
   #keysChanged({ added, removed }: KeyChange): void {
-    const waiting = added.length > 0 ? this.#reconciler.unopened() : [];
-    for (const key of [...waiting, ...this.#reconciler.forgetOpenedBy(removed)]) this.#queue.add(key);
+    const duty = this.#duty;
+    if (duty === undefined) return;
+    const waiting = added.length > 0 ? duty.reconciler.unopened() : [];
+    for (const key of [...waiting, ...duty.reconciler.forgetOpenedBy(removed)]) duty.queue.add(key);
   }
 
   #followerOf(key: string): Follower | undefined {

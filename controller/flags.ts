@@ -122,6 +122,7 @@ const flags = {
     "true",
   ),
   "embedded-port": value("0", integerWithin(0, 65_535), "port of the embedded API; 0 for any"),
+  "leader-elect": toggle(false, "run beside other replicas: one of them writes, all of them serve"),
   workers: value("8", integerWithin(1, 1000), "objects reconciled at once"),
   version: toggle(false, "print the version and exit"),
   help: toggle(false, "print this help and exit"),

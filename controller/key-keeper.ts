@@ -1,6 +1,8 @@
 import { asSecretError } from "../formats/errors.ts";
 import type { EventRecorder } from "./events.ts";
+import { guarded } from "./guarded.ts";
 import { refOf, secrets, type Kube, type KubeObject } from "./kube-api.ts";
+import type { Term } from "./leader.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { Reflector } from "./reflector.ts";
@@ -21,18 +23,21 @@ export interface KeyKeeperOptions {
 const renewalCheckMs = 60_000;
 const startRetryMs = 2_000;
 
-/** Keeps the sealing keys as the key Secrets say, and renews them in time. */
+/** Keeps the sealing keys as the key Secrets say, and renews them in time while it is told to. */
 export class KeyKeeper {
   readonly keys: SealingKeys;
   readonly reflector: Reflector<KubeObject>;
   readonly #options: KeyKeeperOptions;
   /** Key Secrets are read one after another, so that the latest state of one wins. */
   #work: Promise<void> = Promise.resolve();
-  #renewal: NodeJS.Timeout | undefined;
+  #term: Term | undefined;
+  /** Settles when the last new key is stored, or is not going to be. */
+  #renewal: Promise<unknown> = Promise.resolve();
 
   constructor(options: KeyKeeperOptions) {
     this.#options = options;
-    this.keys = new SealingKeys(options.kube, options.policy, options.now);
+    const kube = guarded(options.kube, () => this.#term?.holds() === true);
+    this.keys = new SealingKeys(kube, options.policy, options.now);
     this.reflector = new Reflector<KubeObject>({
       kube: options.kube,
       resource: secrets,
@@ -49,28 +54,55 @@ export class KeyKeeper {
     });
   }
 
-  /** Loads the keys that exist, or makes the first one. Resolves when there is a key, and goes on until the signal aborts. */
-  async start(signal: AbortSignal): Promise<void> {
+  /** Loads the keys that exist; may find none. Resolves then, or when the signal aborts. */
+  async load(signal: AbortSignal): Promise<void> {
     this.#options.log.info("Searching for existing private keys");
     await Promise.race([this.reflector.whenSynced(), aborted(signal)]);
     await this.#insist(signal, () => this.#loadLegacyKey());
     await this.#work;
-    await this.#insist(signal, () => this.#renewIfDue());
-    this.#renewal = setInterval(
+  }
+
+  /**
+   * Makes a key now and later where one is due, until the term ends. Resolves when that was first decided, on a list made
+   * in this term: the watch may not have told yet of a key that another replica made.
+   */
+  async renewDuring(term: Term): Promise<void> {
+    // A key that was begun in an earlier term must not be stored in this one.
+    await this.#renewal;
+    this.#term = term;
+    await this.#insist(term.signal, () => this.#listAgain());
+    await this.#insist(term.signal, () => this.#renewIfDue());
+    if (term.signal.aborted) return;
+    const checks = setInterval(
       () => void this.#renewIfDue().catch((thrown: unknown) => this.#notStored(thrown)),
       renewalCheckMs,
     );
-    signal.addEventListener("abort", () => clearInterval(this.#renewal));
+    term.signal.addEventListener("abort", () => clearInterval(checks));
   }
 
-  /** Makes a new sealing key now. @throws SecretError as {@link Kube} where it cannot be stored */
+  /** Makes a new sealing key now. @throws SecretError as {@link Kube} where it cannot be stored; NotLeader */
   async renew(): Promise<void> {
-    await this.keys.renew();
+    await this.#tracked(this.keys.renew());
     this.#announce();
   }
 
   async #renewIfDue(): Promise<void> {
-    if (await this.keys.renewIfDue()) this.#announce();
+    if (await this.#tracked(this.keys.renewIfDue())) this.#announce();
+  }
+
+  #tracked<T>(renewal: Promise<T>): Promise<T> {
+    this.#renewal = renewal.catch(() => undefined);
+    return renewal;
+  }
+
+  async #listAgain(): Promise<void> {
+    const { kube, policy } = this.#options;
+    const { items } = await kube.list(secrets, {
+      namespace: policy.namespace,
+      labelSelector: `${keyLabel}=active`,
+    });
+    for (const secret of items) this.#work = this.#work.then(() => this.#added(secret));
+    await this.#work;
   }
 
   #announce(): void {

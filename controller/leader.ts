@@ -20,6 +20,34 @@ export interface Term {
   holds(): boolean;
 }
 
+/** How a replica comes to lead. */
+export interface Leadership {
+  /** Terms come from now on. */
+  start(): void;
+  /** Ends the term, if there is one, and lets another lead at once; resolves when that is done. */
+  stop(): Promise<void>;
+}
+
+/** Of a replica that has no other beside it: leads from start to stop. */
+export class SoleLeader implements Leadership {
+  readonly #onTerm: (term: Term) => void;
+  readonly #end = new AbortController();
+
+  constructor(onTerm: (term: Term) => void) {
+    this.#onTerm = onTerm;
+  }
+
+  start(): void {
+    const { signal } = this.#end;
+    this.#onTerm({ signal, holds: () => !signal.aborted });
+  }
+
+  stop(): Promise<void> {
+    this.#end.abort();
+    return Promise.resolve();
+  }
+}
+
 /** Delays of a {@link Candidate}; the defaults are client-go's. */
 export interface ElectionTiming {
   /** A lease seen unchanged for so long is anybody's; whole seconds. */
@@ -74,7 +102,7 @@ const systemClock: ElectionClock = {
  * One of the replicas that compete for the Lease. Two never believe to lead at once: a term ends on its holder's own clock
  * before others may take the lease, all writes carry the version that was seen, and the times in the lease mean nothing.
  */
-export class Candidate {
+export class Candidate implements Leadership {
   readonly #options: CandidateOptions;
   readonly #timing: ElectionTiming;
   readonly #clock: ElectionClock;
@@ -102,7 +130,7 @@ export class Candidate {
     this.#running = this.#run();
   }
 
-  /** Ends the term, if there is one, and gives the lease up, so that another takes it at once. */
+  /** Also gives the lease up. */
   async stop(): Promise<void> {
     this.#abort.abort();
     await this.#running;

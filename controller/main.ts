@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { homedir, tmpdir } from "node:os";
+import { randomUUID } from "node:crypto";
+import { homedir, hostname, tmpdir } from "node:os";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { asSecretError, codes, SecretError } from "../formats/errors.ts";
@@ -120,6 +121,8 @@ function controllerOptions(
     updatesStatus: flags.updateStatus,
     watchesSecrets: !flags.skipRecreate,
     deletesSecrets: flags.oldGcBehavior,
+    // A pod's name is its host's; a container that starts again in it is another candidate.
+    identity: flags.leaderElect ? `${hostname()}_${randomUUID()}` : undefined,
   };
 }
 

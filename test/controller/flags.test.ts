@@ -56,6 +56,7 @@ test("defaults are upstream's, but for the client's own limit", () => {
     context: undefined,
     embedded: undefined,
     embeddedPort: 0,
+    leaderElect: false,
     workers: 8,
     version: false,
     help: false,

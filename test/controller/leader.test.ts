@@ -5,7 +5,7 @@ import type { CallOptions, Kube, KubeObject, Resource } from "../../controller/k
 import { Candidate, type ElectionClock, type Term } from "../../controller/leader.ts";
 import { claimed, mayClaim, released, sight } from "../../controller/lease.ts";
 import { createLog } from "../../controller/log.ts";
-import { SecretError } from "../../formats/errors.ts";
+import { asSecretError, SecretError } from "../../formats/errors.ts";
 import { holds, randomNumbers } from "../seed.ts";
 
 const yearMs = 365 * 86_400_000;
@@ -228,7 +228,7 @@ class Node {
           const result = world.serve(verb, object);
           answer = () => resolve(result);
         } catch (error) {
-          answer = () => reject(error);
+          answer = () => reject(asSecretError(error));
         }
         if (!world.strikes(0.1)) this.#deliver(world.time + travelMs(), answer);
       });
