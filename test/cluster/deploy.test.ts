@@ -257,16 +257,65 @@ describe("rights", () => {
   });
 });
 
-describe("for some namespaces only", () => {
-  /** The overlay of docs, in a directory of the test. @returns what kustomize makes of it. */
-  async function overlay(name: string, kustomization: (base: string) => object): Promise<string> {
-    const directory = join(cluster.directory, name);
-    await mkdir(directory, { recursive: true });
-    const content = JSON.stringify(kustomization(relative(directory, deploy)));
-    await writeFile(join(directory, "kustomization.yaml"), content);
-    return cluster.kubectl(["kustomize", directory]);
-  }
+/** The overlay of docs, in a directory of the test. @returns what kustomize makes of it. */
+async function overlay(name: string, kustomization: (base: string) => object): Promise<string> {
+  const directory = join(cluster.directory, name);
+  await mkdir(directory, { recursive: true });
+  const content = JSON.stringify(kustomization(relative(directory, deploy)));
+  await writeFile(join(directory, "kustomization.yaml"), content);
+  return cluster.kubectl(["kustomize", directory]);
+}
 
+describe("with replicas", () => {
+  const replicated = (name: string, namespace: string): Promise<string> =>
+    overlay(name, (path) => ({ namespace, resources: [path], components: [`${path}/components/replicas`] }));
+
+  const lease = { resource: "leases", group: "coordination.k8s.io", namespace: "kube-system" };
+  const own: Question[] = [
+    ...["get", "update"].map((verb) => ({ ...lease, verb, name: account })),
+    { ...lease, verb: "create" },
+  ];
+
+  test("two elect a leader by a Lease in their own namespace, and have rights on no other", async () => {
+    expect(await allowed(controllerIn("kube-system"), own)).toEqual([]);
+    await cluster.kubectl(["apply", "-f", "-"], await replicated("replicas", "kube-system"));
+    try {
+      expect(await allowed(controllerIn("kube-system"), own)).toEqual(own);
+      const beyond: Question[] = [
+        ...["get", "update"].map((verb) => ({ ...lease, verb, name: "kube-scheduler" })),
+        ...["list", "watch", "patch", "delete"].map((verb) => ({ ...lease, verb, name: account })),
+        { ...lease, verb: "create", namespace: "default" },
+        { ...lease, verb: "get", name: account, namespace: "default" },
+      ];
+      expect(await allowed(controllerIn("kube-system"), beyond)).toEqual([]);
+    } finally {
+      await cluster.kubectl(["apply", "-f", "-"], base);
+      await cluster.kubectl(["delete", "-n", "kube-system", "role,rolebinding", "sealwright-lease"]);
+    }
+  });
+
+  test("the Deployment, its update and its disruption budget fit two", async () => {
+    const manifests = parseManifests(await replicated("replicas-elsewhere", "sealing"));
+    expect(only(manifests, "PodDisruptionBudget")["spec"]).toMatchObject({ minAvailable: 1 });
+    expect(only(manifests, "PodDisruptionBudget")["spec"]).not.toHaveProperty("maxUnavailable");
+    const deployment = only(manifests, "Deployment")["spec"] as {
+      selector: { matchLabels: object };
+      template: { spec: { topologySpreadConstraints: object[]; containers: { env: object[] }[] } };
+    };
+    expect(deployment).toMatchObject({ replicas: 2, strategy: { type: "RollingUpdate" } });
+    const { topologySpreadConstraints, containers } = deployment.template.spec;
+    expect(topologySpreadConstraints).toMatchObject([{ labelSelector: deployment.selector }]);
+    const { env } = containers[0]!;
+    expect(env).toContainEqual({ name: "SEALED_SECRETS_LEADER_ELECT", value: "true" });
+    expect(env).toContainEqual(expect.objectContaining({ name: "POD_NAMESPACE" }));
+    const granted = grantedRules(manifests, account).filter(({ resource }) => resource === "leases");
+    expect(granted.map(({ verb, namespace }) => `${verb} ${namespace}`).sort()).toEqual(
+      ["create", "get", "update"].map((verb) => `${verb} sealing`),
+    );
+  });
+});
+
+describe("for some namespaces only", () => {
   test("the controller has rights in its own and the bound namespaces, and in no other", async () => {
     const controller = await overlay("namespaced", (path) => ({
       ...{ namespace: "kube-system", resources: [path], components: [`${path}/components/namespaced`] },
