@@ -1,6 +1,6 @@
 import { asSecretError } from "../formats/errors.ts";
 import type { Kube, KubeObject, Resource } from "./kube-api.ts";
-import { claimed, mayClaim, released, sight, type Sighting } from "./lease.ts";
+import { claimableAt, claimed, released, sight, type Sighting } from "./lease.ts";
 import type { Log } from "./log.ts";
 
 /** coordination.k8s.io/v1 Lease. */
@@ -162,8 +162,7 @@ export class Candidate implements Leadership {
     const { identity, namespace } = this.#options;
     const { leaseMs, renewDeadlineMs } = this.#timing;
     const lease = this.#held ?? (await this.#look());
-    if (this.#sighting === undefined || !mayClaim(this.#sighting, { ...this.#own(), now: this.#clock.now() }))
-      return;
+    if (this.#untilClaimable() > 0) return;
     const sentAt = this.#clock.now();
     const claim = claimed(lease, { identity, leaseMs, at: this.#clock.date() });
     claim.metadata = { ...claim.metadata, namespace, name: leaseName };
@@ -192,8 +191,12 @@ export class Candidate implements Leadership {
     return { signal: this.#abort.signal, timeoutMs: this.#timing.renewDeadlineMs / 2 };
   }
 
-  #own(): { identity: string; leaseMs: number } {
-    return { identity: this.#options.identity, leaseMs: this.#timing.leaseMs };
+  /** In ms; zero or less: now. */
+  #untilClaimable(): number {
+    const { identity } = this.#options;
+    const { leaseMs } = this.#timing;
+    if (this.#sighting === undefined) return 0;
+    return claimableAt(this.#sighting, { identity, leaseMs }) - this.#clock.now();
   }
 
   #extend(until: number): void {
@@ -245,7 +248,10 @@ export class Candidate implements Leadership {
 
   #pause(): Promise<void> {
     const { signal } = this.#abort;
-    const ms = this.#timing.retryMs * (1 + this.#clock.random() / 5);
+    const retryMs = this.#timing.retryMs * (1 + this.#clock.random() / 5);
+    const claimableMs = this.#untilClaimable();
+    // A lease that runs out before the next look is taken as soon as that may be.
+    const ms = claimableMs > 0 ? Math.min(claimableMs, retryMs) : retryMs;
     if (signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const cancel = this.#clock.after(ms, () => {

@@ -32,12 +32,15 @@ export function sight(before: Sighting | undefined, lease: KubeObject | undefine
   return { version, holder: holderIdentity, durationMs: leaseDurationSeconds * 1000, since: now };
 }
 
-/** Whether a candidate may write itself in: the lease is its own, nobody's, or was not renewed for its whole length. */
-export function mayClaim(
+/**
+ * From when on a candidate may write itself in: at once where the lease is its own or nobody's, else when it was not renewed
+ * for its whole length.
+ */
+export function claimableAt(
   { holder, durationMs, since }: Sighting,
-  { identity, leaseMs, now }: { identity: string; leaseMs: number; now: number },
-): boolean {
-  return holder === "" || holder === identity || now - since >= Math.max(leaseMs, durationMs);
+  { identity, leaseMs }: { identity: string; leaseMs: number },
+): number {
+  return holder === "" || holder === identity ? -Infinity : since + Math.max(leaseMs, durationMs);
 }
 
 /** The Lease with a holder written in, on the version that was seen. @param at for people; nothing goes by it */

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { guarded } from "../../controller/guarded.ts";
 import type { CallOptions, Kube, KubeObject, Resource } from "../../controller/kube-api.ts";
 import { Candidate, type ElectionClock, type Term } from "../../controller/leader.ts";
-import { claimed, mayClaim, released, sight } from "../../controller/lease.ts";
+import { claimableAt, claimed, released, sight } from "../../controller/lease.ts";
 import { createLog } from "../../controller/log.ts";
 import { asSecretError, SecretError } from "../../formats/errors.ts";
 import { holds, randomNumbers } from "../seed.ts";
@@ -32,7 +32,7 @@ describe("who may claim", () => {
     ["another's with a longer length, unchanged for that", lease("other", "1", 60), 60_000, true],
     ["another's that says it is shorter", lease("other", "1", 1), 14_999, false],
   ] as const)("%s", (_what, seen, laterMs, expected) => {
-    expect(mayClaim(sight(undefined, seen, 1000), { ...me, now: 1000 + laterMs })).toBe(expected);
+    expect(claimableAt(sight(undefined, seen, 1000), me) <= 1000 + laterMs).toBe(expected);
   });
 
   test("only a change of version starts the holder's time anew", () => {
@@ -43,8 +43,7 @@ describe("who may claim", () => {
 
   test("a deleted lease still protects the holder that was seen", () => {
     const gone = sight(sight(undefined, lease("other", "1"), 0), undefined, 5_000);
-    expect(mayClaim(gone, { ...me, now: 14_999 })).toBe(false);
-    expect(mayClaim(gone, { ...me, now: 15_000 })).toBe(true);
+    expect(claimableAt(gone, me)).toBe(15_000);
   });
 
   test("claims carry the version that was seen and count the change of holder", () => {
@@ -256,14 +255,14 @@ describe("candidates", () => {
     expect(first.terms).toHaveLength(1);
   });
 
-  test("T45 a frozen leader does not lead any more when it wakes, and the other took over within 20 s", async () => {
+  test("T45 a frozen leader does not lead any more when it wakes, and the other took over within 18 s", async () => {
     const { world, first, second } = pair();
     first.candidate.start();
     await world.pass(1_000);
     second.candidate.start();
     await world.pass(5_000);
     first.freeze(30_000);
-    await world.pass(20_000);
+    await world.pass(18_000);
     expect(first.terms[0]!.holds()).toBe(false);
     expect(second.leads).toBe(true);
     await world.pass(30_000);
