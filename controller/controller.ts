@@ -88,6 +88,7 @@ export class Controller {
       (options.namespaces ?? [undefined]).map((namespace) => [namespace, this.#follow(namespace)]),
     );
     metrics.observeQueue(() => this.#duty?.queue.length ?? 0);
+    metrics.observeLeadership(() => this.#duty !== undefined);
     this.#observeWatches();
   }
 
@@ -246,10 +247,11 @@ export class Controller {
       ...{ kube: this.#options.kube, namespace, resource: secrets, metadataOnly: true },
       transform: ({ metadata }) =>
         sealed.get(keyOf(metadata)) === undefined ? undefined : (metadata.resourceVersion ?? ""),
-      onChange: ({ key, new: version }) => {
+      onChange: ({ type, key, new: version }) => {
         const duty = this.#duty;
         // What the first list finds is looked at by the SealedSecret's own first pass.
         if (!reflector.synced || duty === undefined || sealed.get(key) === undefined) return;
+        if (type === "deleted") duty.reconciler.secretDeleted(key);
         if (!duty.reconciler.isRight(key, version)) duty.queue.add(key);
       },
       ...this.#reporting("secrets"),

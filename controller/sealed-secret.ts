@@ -43,7 +43,7 @@ export interface SealedSecretContext {
    * Secrets are not watched or not listed yet.
    */
   lastSeen: (key: string) => { version: string | undefined } | undefined;
-  /** Told of each live Secret that a pass has looked at, so that its next change is noticed. */
+  /** Told of each live Secret that a pass has looked at or written, so that its next change is noticed. */
   onLive: (live: KubeObject) => void;
   /** `--accept-deprecated-v1-data` */
   acceptBlob: boolean;
@@ -55,6 +55,8 @@ export class SealedSecretReconciler {
   readonly #remembered = new Map<string, Remembered>();
   /** Objects that no key opened. */
   readonly #unopened = new Set<string>();
+  /** Objects whose Secret was deleted since their last pass began. */
+  readonly #bereft = new Set<string>();
   /** A digest under a key of this process alone: equal sources are told, values are not guessable from it. */
   readonly #digestKey = randomBytes(32);
 
@@ -93,8 +95,17 @@ export class SealedSecretReconciler {
     return secretVersion !== undefined && this.#remembered.get(key)?.secretVersion === secretVersion;
   }
 
+  /**
+   * Told of each deletion of an object's Secret. The answer to a write may come after the deletion of what it wrote; the
+   * version that it names is then not believed.
+   */
+  secretDeleted(key: string): void {
+    this.#bereft.add(key);
+  }
+
   /** Drops what is remembered of an object. */
   forget(key: string): void {
+    this.#bereft.delete(key);
     this.#remembered.delete(key);
     this.#unopened.delete(key);
   }
@@ -118,9 +129,17 @@ export class SealedSecretReconciler {
     else this.#unopened.delete(key);
   }
 
+  #recall(key: string): Remembered | undefined {
+    const before = this.#remembered.get(key);
+    if (!this.#bereft.delete(key) || before === undefined) return before;
+    const doubted = { ...before, secretVersion: undefined };
+    this.#remembered.set(key, doubted);
+    return doubted;
+  }
+
   async #pass(object: KubeObject): Promise<Outcome> {
     const key = keyOf(object.metadata);
-    const before = this.#remembered.get(key);
+    const before = this.#recall(key);
     const source = this.#sourceOf(object);
     const seen = this.#context.lastSeen(key);
     const isSame = (version: string | undefined): boolean =>
@@ -157,6 +176,8 @@ export class SealedSecretReconciler {
     const plan = planSecret(secret, ownerOf(object), live);
     try {
       const version = await applyPlan(this.#context.kube, plan);
+      // The watch may be down: what is made and deleted meanwhile would be missed by it.
+      if (plan.action !== "keep") this.#context.onLive(withVersion(plan.object, version));
       return { plan, version: version ?? live?.metadata.resourceVersion };
     } catch (thrown) {
       const error = asSecretError(thrown);
@@ -195,6 +216,10 @@ export class SealedSecretReconciler {
       .update(JSON.stringify([uid, namespace, name, annotations, spec]))
       .digest("base64");
   }
+}
+
+function withVersion(object: KubeObject, resourceVersion: string | undefined): KubeObject {
+  return { ...object, metadata: { ...object.metadata, resourceVersion } };
 }
 
 function ownerOf({ metadata }: KubeObject): Owner {
