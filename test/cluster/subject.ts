@@ -26,6 +26,10 @@ import { tool } from "../testbed/tools.ts";
 export interface SubjectSetup {
   /** The API server's kubeconfig; `undefined`: the controller brings its embedded API. */
   kubeconfig: string | undefined;
+  /** How the controller reaches that server, where not in the way of the test. */
+  controllerKubeconfig?: string;
+  /** The controller has something to wait for, so that nobody waits for it. */
+  unready?: true;
   /** Further flags of the controller. */
   flags?: readonly string[];
   /** Ends what the setup started. */
@@ -66,7 +70,7 @@ export async function startSubject(setup: SubjectSetup): Promise<Subject> {
       "controller/main.ts",
       ...(setup.kubeconfig === undefined
         ? [`--embedded=${join(directory, "api")}`]
-        : [`--kubeconfig=${kubeconfig}`]),
+        : [`--kubeconfig=${setup.controllerKubeconfig ?? kubeconfig}`]),
       `--listen-addr=127.0.0.1:${httpPort}`,
       `--listen-metrics-addr=127.0.0.1:${metricsPort}`,
       "--key-size=2048",
@@ -76,14 +80,9 @@ export async function startSubject(setup: SubjectSetup): Promise<Subject> {
     logFile: join(directory, "controller.log"),
   });
   const url = `http://127.0.0.1:${httpPort}`;
-  await eventually(
-    `the controller to be ready; it said: ${controller.logs().slice(-2000)}`,
-    async () => {
-      const answer = await fetch(`${url}/readyz`).catch(() => undefined);
-      return answer?.status === 200 ? true : undefined;
-    },
-    60,
-  );
+  const ready = async (): Promise<true | undefined> => ((await readiness(url)) === 200 ? true : undefined);
+  const what = `the controller to be ready; it said: ${controller.logs().slice(-2000)}`;
+  if (setup.unready !== true) await eventually(what, ready, 60);
   const kube = await loadKube({ kubeconfig, env: {}, userAgent: "test/1" });
   return new Subject({
     setup,
@@ -94,6 +93,12 @@ export async function startSubject(setup: SubjectSetup): Promise<Subject> {
     metricsUrl: `http://127.0.0.1:${metricsPort}/metrics`,
     kubeconfig,
   });
+}
+
+/** What a controller's readiness probe answers; `undefined` where nothing answers. */
+export async function readiness(url: string): Promise<number | undefined> {
+  const answer = await fetch(`${url}/readyz`).catch(() => undefined);
+  return answer?.status;
 }
 
 /** The controller under test, and what tests do around it. */

@@ -147,6 +147,7 @@ function handle(exchange: Exchange): void {
 const reasons = {
   403: "Forbidden",
   409: "Conflict",
+  410: "Expired",
   429: "TooManyRequests",
   500: "InternalError",
   503: "ServiceUnavailable",

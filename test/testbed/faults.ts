@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 /** What happens to a request. Byte counts are of the response's body; a range is drawn from with the proxy's seed. */
 export type Fault =
   /** Answered by the proxy with a Kubernetes Status; never reaches the server. Its message may hold the request's body. */
-  | { kind: "answer"; status: 403 | 409 | 429 | 500 | 503; retryAfterSeconds?: number; repeats?: true }
+  | { kind: "answer"; status: 403 | 409 | 410 | 429 | 500 | 503; retryAfterSeconds?: number; repeats?: true }
   /** Reaches the server that much later. */
   | { kind: "delay"; milliseconds: Range }
   /** The connection is reset before anything is sent on. */
