@@ -52,6 +52,7 @@ export class Metrics {
   readonly #malformedKeys = new Set<string>();
   readonly #watches = new Map<string, () => number>();
   #queueLength: () => number = () => 0;
+  #leads: () => boolean = () => false;
   #newestKeyExpiry: Date | undefined;
 
   constructor({ revision, omitSecretLabels = false }: MetricsOptions) {
@@ -59,6 +60,7 @@ export class Metrics {
     this.#upstream.buildInfo.set({ revision }, 1);
     collectDefaultMetrics({ register: this.#registry });
     this.#gauge("queue_depth", "objects that wait for their turn", (gauge) => gauge.set(this.#queueLength()));
+    this.#gauge("leader", "1 while this replica writes", (gauge) => gauge.set(this.#leads() ? 1 : 0));
     this.#gauge("key_secrets_malformed", "key Secrets that cannot be read and are skipped", (gauge) =>
       gauge.set(this.#malformedKeys.size),
     );
@@ -139,6 +141,11 @@ export class Metrics {
   /** Where to read the queue's length at each scrape. */
   observeQueue(length: () => number): void {
     this.#queueLength = length;
+  }
+
+  /** Where to read, at each scrape, whether this replica is the one that writes. */
+  observeLeadership(leads: () => boolean): void {
+    this.#leads = leads;
   }
 
   /** Where to read, at each scrape, when a watch was last heard of: ms of `performance.now()`. */

@@ -166,6 +166,8 @@ test("both replicas serve the same certificate, verify, and are ready", async ()
       ready: (await fetch(`${url}/readyz`)).status,
     })),
   );
+  const leads = [first, second].map((subject) => subject.metric(/^sealwright_leader (\d)/m));
+  expect(await Promise.all(leads)).toEqual([0, 1]);
   expect(answers[0]!.certificate).toContain("BEGIN CERTIFICATE");
   expect(answers[0]).toMatchObject({ verify: 200, ready: 200 });
   expect(answers[1]).toEqual(answers[0]);

@@ -44,6 +44,7 @@ test("our own metrics", async () => {
   metrics.drift("SealedSecret", "data");
   metrics.queueLatency(40);
   metrics.observeQueue(() => 7);
+  metrics.observeLeadership(() => true);
   const lastActivity = performance.now() - 5000;
   metrics.observeWatch("secrets", () => lastActivity);
   metrics.apiRequest({ verb: "get", resource: "secrets", status: 200 });
@@ -58,6 +59,7 @@ test("our own metrics", async () => {
     `reconcile_duration_seconds_count{kind="SealedSecret"} 1`,
     `drift_total{kind="SealedSecret",change="data"} 1`,
     "queue_depth 7",
+    "leader 1",
     "queue_latency_seconds_count 1",
     `api_requests_total{verb="get",resource="secrets",code="200"} 1`,
     "events_dropped_total 1",
