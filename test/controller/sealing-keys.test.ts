@@ -108,6 +108,17 @@ describe("SealingKeys", () => {
     expect(created.length).toBe(due ? 1 : 0);
   });
 
+  test.each([10 * 365 * day, -10 * 365 * day, day / 24, -day / 24])(
+    "T46 with a clock that is wrong by %d ms, at most one key is made, however often it is asked for",
+    async (wrongMs) => {
+      const { kube, created } = recorder();
+      const keys = new SealingKeys(kube, policy, () => new Date(now.getTime() + wrongMs));
+      await keys.register(keySecret(1));
+      for (let check = 0; check < 5; check++) await keys.renewIfDue();
+      expect(created).toHaveLength(wrongMs > 30 * day ? 1 : 0);
+    },
+  );
+
   test("a new key is stored as upstream stores it, before its certificate is served", async () => {
     const { keys, created } = await keysWith([0]);
     const before = keys.certificate;
