@@ -3,7 +3,7 @@ import { secrets, type KubeObject, type Resource } from "../../controller/kube.t
 import { sealedSecrets } from "../../controller/sealed-secret.ts";
 import { isSynced } from "../../controller/status.ts";
 import { asSecretError } from "../../formats/errors.ts";
-import { randomNumbers, seed } from "../seed.ts";
+import { randomNumbers, seed as seedOfRun } from "../seed.ts";
 import { startCluster, type Cluster, type ClusterOptions } from "../testbed/cluster.ts";
 import { startFaultProxy, type FaultProxy } from "../testbed/fault-proxy.ts";
 import { eventually } from "../testbed/process.ts";
@@ -29,8 +29,10 @@ export interface FaultRig {
 }
 
 /** Starts all parts; the type of SealedSecrets is there from the start unless `without` names its kind. */
-export async function startFaultRig(options: ClusterOptions & { without?: string } = {}): Promise<FaultRig> {
-  const { without, ...clusterOptions } = options;
+export async function startFaultRig(
+  options: ClusterOptions & { without?: string; seed?: number } = {},
+): Promise<FaultRig> {
+  const { without, seed = seedOfRun, ...clusterOptions } = options;
   const cluster = await startCluster(clusterOptions);
   const manifests = parseManifests(await cluster.kubectl(["kustomize", deploy]));
   const applied = manifests.filter(({ kind }) => kind !== without);
@@ -106,12 +108,21 @@ export class Expected {
     this.#values.delete(name);
   }
 
-  /** Puts a wrong value into the Secret, if it is there. */
+  /** Secrets in the namespace that no SealedSecret stands for. */
+  async leftOver(): Promise<string[]> {
+    const { kube, namespace } = this.#subject;
+    const { items } = await kube.list(secrets, { namespace });
+    return items.map(({ metadata }) => metadata.name).filter((name) => !this.#values.has(name));
+  }
+
+  /** Puts a wrong value into the Secret, or a stray entry and a label, if it is there. */
   async edit(name: string): Promise<void> {
     const secret = await this.#subject.findSecret(name);
     if (secret === undefined) return;
-    const data = { value: Buffer.from(`wrong ${++this.#revision}`).toString("base64") };
-    await this.#subject.kube.patch(secrets, secret.metadata, { body: { data } }).catch(absentIsFine);
+    const wrong = Buffer.from(`wrong ${++this.#revision}`).toString("base64");
+    const stray = { data: { stray: wrong }, metadata: { labels: { stray: "label" } } };
+    const body = this.#revision % 2 === 0 ? stray : { data: { value: wrong } };
+    await this.#subject.kube.patch(secrets, secret.metadata, { body }).catch(absentIsFine);
   }
 
   /** @throws with the names of those that are wrong still */
@@ -169,6 +180,7 @@ function holds(secret: KubeObject | undefined, value: string): boolean {
   return (
     data !== undefined &&
     Object.keys(data).length === 1 &&
+    secret?.metadata.labels === undefined &&
     data["value"] === Buffer.from(value).toString("base64")
   );
 }

@@ -126,6 +126,20 @@ test("T35: a Secret that was made and deleted while the watch of Secrets was dow
   proxy.clear();
 });
 
+test("T35: a Secret that is deleted before the answer to its making arrives is made again", async () => {
+  const { proxy, subject, expected } = rig;
+  const fault = { kind: "trickle", bytesPerSecond: 300 } as const;
+  const slow = proxy.add({ verb: "create", path: /\/default\/secrets/, times: 1, fault });
+  const name = await expected.seal();
+  await subject.secret(name);
+  // The watch tells of both before the maker knows that it has made anything.
+  await pause(300);
+  await subject.deleteSecret(name);
+  await expected.untilRight();
+  expect(slow.hits).toBe(1);
+  proxy.clear();
+});
+
 test("T37: a lossy network of 20 s costs nothing but time, and a watch connects at most once a second", async () => {
   const { proxy, expected, random } = rig;
   const mark = proxy.requests.length;
