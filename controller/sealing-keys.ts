@@ -32,6 +32,9 @@ export interface KeyPolicy {
   annotations: Record<string, string>;
 }
 
+/** A newest key dated further ahead was made by a clock that was wrong, and is not to be outdone. */
+const closeMs = 60_000;
+
 interface RegisteredKey {
   secretName: string;
   key: SealingKey;
@@ -155,13 +158,16 @@ export class SealingKeys {
 
   async #issue(): Promise<void> {
     const { bits, commonName, ttlMs } = this.#policy;
-    const issued = await issueKey({
-      bits,
-      commonName,
-      notBefore: this.#now(),
-      ttlSeconds: Math.floor(ttlMs / 1000),
-    });
+    const notBefore = this.#laterThanNewest(this.#now());
+    const issued = await issueKey({ bits, commonName, notBefore, ttlSeconds: Math.floor(ttlMs / 1000) });
     await this.register(await this.#kube.create(secrets, this.#keySecret(issued)));
+  }
+
+  /** Certificates count whole seconds: a key made within the same one as the newest would not be newer than that. */
+  #laterThanNewest(now: Date): Date {
+    const newest = this.certificate?.notBefore.getTime() ?? -Infinity;
+    const aheadMs = newest - Math.floor(now.getTime() / 1000) * 1000;
+    return aheadMs >= 0 && aheadMs < closeMs ? new Date(newest + 1000) : now;
   }
 
   #keySecret({
@@ -216,7 +222,10 @@ export class SealingKeys {
 }
 
 function newestFirst(left: RegisteredKey, right: RegisteredKey): number {
-  return right.orderedAt.getTime() - left.orderedAt.getTime();
+  const byOrder = right.orderedAt.getTime() - left.orderedAt.getTime();
+  return byOrder !== 0
+    ? byOrder
+    : right.certificate.notBefore.getTime() - left.certificate.notBefore.getTime();
 }
 
 function textEntry(secret: KubeObject, name: string): string {

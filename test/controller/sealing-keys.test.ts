@@ -137,6 +137,16 @@ describe("SealingKeys", () => {
     expect(keys.ordered()).toHaveLength(2);
   });
 
+  test("keys made within one second follow each other, and the last is served", async () => {
+    const { keys } = await keysWith([]);
+    const served: (string | undefined)[] = [];
+    for (let made = 0; made < 3; made += 1) {
+      await keys.renew();
+      served.push(keys.certificate?.fingerprint);
+    }
+    expect(new Set(served).size).toBe(3);
+  });
+
   test("a key that cannot be stored is not served", async () => {
     const create = (): Promise<never> => Promise.reject(new Error("no space"));
     const keys = new SealingKeys({ create } as unknown as Kube, policy, () => now);
