@@ -9,6 +9,7 @@ import type { Metrics } from "./metrics.ts";
 import { Queue } from "./queue.ts";
 import { Reflector, type ReflectorOptions } from "./reflector.ts";
 import { SealedSecretReconciler, sealedSecrets } from "./sealed-secret.ts";
+import { isSynced } from "./status.ts";
 import type { KeyChange, KeyPolicy, SealingKeys } from "./sealing-keys.ts";
 
 /** What a {@link Controller} is told. */
@@ -233,13 +234,23 @@ export class Controller {
       transform: withoutManagedFields,
       onChange: ({ type, key, old, new: now }) => {
         if (type === "deleted") this.#deleted(key, old);
-        else if (old === undefined || now === undefined || isChanged(old, now)) {
+        else if (
+          old === undefined ||
+          now === undefined ||
+          isChanged(old, now) ||
+          this.#isContradicted(key, now)
+        ) {
           this.#duty?.queue.add(key, { priority: reflector.synced ? "change" : "resync" });
         }
       },
       ...this.#reporting("sealedsecrets"),
     });
     return reflector;
+  }
+
+  /** A status write of ours that was overtaken by a restart of the API server may land behind a later pass; or others write one. */
+  #isContradicted(key: string, now: KubeObject): boolean {
+    return this.#duty?.reconciler.isSettled(key) === true && !isSynced(now);
   }
 
   #followSecrets(namespace: string | undefined, sealed: Reflector<KubeObject>): Reflector<string> {

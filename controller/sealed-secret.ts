@@ -53,6 +53,8 @@ export interface SealedSecretContext {
 export class SealedSecretReconciler {
   readonly #context: SealedSecretContext;
   readonly #remembered = new Map<string, Remembered>();
+  /** Objects whose last pass ended well. */
+  readonly #settled = new Set<string>();
   /** Objects that no key opened. */
   readonly #unopened = new Set<string>();
   /** Objects whose Secret was deleted since their last pass began. */
@@ -107,6 +109,7 @@ export class SealedSecretReconciler {
   forget(key: string): void {
     this.#bereft.delete(key);
     this.#remembered.delete(key);
+    this.#settled.delete(key);
     this.#unopened.delete(key);
   }
 
@@ -124,7 +127,14 @@ export class SealedSecretReconciler {
     return affected.map(([key]) => key);
   }
 
+  /** Whether the last pass over an object ended well. */
+  isSettled(key: string): boolean {
+    return this.#settled.has(key);
+  }
+
   #note(key: string, outcome: Outcome): void {
+    if (outcome.result === "failed") this.#settled.delete(key);
+    else this.#settled.add(key);
     if (outcome.result === "failed" && outcome.error.code === "CannotUnseal") this.#unopened.add(key);
     else this.#unopened.delete(key);
   }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sealedSecrets } from "../../controller/sealed-secret.ts";
 import { startSubject, type Subject, type SubjectSetup } from "./subject.ts";
 
 /** The behaviour of the controller towards SealedSecrets and their Secrets, on whatever serves the Kubernetes API. */
@@ -289,6 +290,18 @@ export function describeSealedSecrets(title: string, setUp: () => Promise<Subjec
         expect((await subject.sealedSecret(name)).metadata.resourceVersion).toBe(
           touched.metadata.resourceVersion,
         );
+      });
+
+      test("T32: a status that contradicts the last pass, as a late write leaves it, is put right", async () => {
+        const name = subject.newName();
+        await subject.seal({ name, entries: { foo: "bar" } });
+        const synced = await subject.synced(name);
+        const late = subject
+          .conditions(synced)
+          .map((condition) => ({ ...condition, status: "False", reason: "Forbidden" }));
+        const status = { ...(synced["status"] as object), conditions: late };
+        await subject.kube.updateStatus(sealedSecrets, { ...synced, status });
+        await subject.synced(name);
       });
 
       test("T52: a SealedSecret deleted and made again at once has its Secret in the end", async () => {
