@@ -22,13 +22,19 @@ const interop = {
 const cluster = {
   name: "cluster",
   include: ["test/cluster/**/*.test.ts"],
+  exclude: ["**/*.random.test.ts"],
   testTimeout: 180_000,
   hookTimeout: 900_000,
 };
 
+/** Faults and changes at random: `vitest run --project random`. A failing seed is a finding, not a broken change. */
+const random = { ...cluster, name: "random", include: ["test/cluster/**/*.random.test.ts"], exclude: [] };
+
 export default defineConfig({
   test: {
-    projects: [unit, cli, interop, cluster].map((test) => ({ test: { ...test, pool: "forks" as const } })),
+    projects: [unit, cli, interop, cluster, random].map((test) => ({
+      test: { ...test, pool: "forks" as const },
+    })),
     // The machines that run this have two cores; a cluster test starts servers of its own.
     maxWorkers: 2,
   },

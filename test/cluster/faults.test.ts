@@ -166,25 +166,6 @@ test("T37: a lossy network of 20 s costs nothing but time, and a watch connects 
   for (const count of connects.values()) expect(count).toBeLessThanOrEqual(seconds + 1);
 });
 
-test("T32: over 5 restarts of the API server under churn no object is lost or stuck", async () => {
-  const { cluster, expected, random } = rig;
-  const restarted = new AbortController();
-  const churn = (async () => {
-    while (!restarted.signal.aborted) {
-      await expected.disturb(random);
-      await pause(50);
-    }
-  })();
-  for (let i = 0; i < 5; i++) {
-    await pause(1_000 * random());
-    await cluster.apiserver.stop();
-    await cluster.apiserver.start();
-  }
-  restarted.abort();
-  await churn;
-  await expected.untilRight();
-});
-
 test("T41: while etcd is away the controller waits, and it is the same process that goes on", async () => {
   const { cluster, subject, expected, random } = rig;
   await cluster.etcd.stop();
