@@ -8,7 +8,6 @@ const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "Forbidden",
   "Throttled",
   "RemoteUnavailable",
-  "KeyUnavailable",
 ]);
 
 /** How to build a {@link Scout}. */

@@ -28,7 +28,6 @@ export const codes = {
   Throttled: { retry: "backoff", exit: 6 },
   RemoteUnavailable: { retry: "backoff", exit: 6 },
   NotLeader: { retry: "backoff", exit: 6 },
-  KeyUnavailable: { retry: "backoff", exit: 6 },
   Internal: { retry: "backoff", exit: 1 },
 } as const satisfies Record<string, { retry: Retry; exit: number }>;
 
